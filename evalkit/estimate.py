@@ -1,0 +1,468 @@
+"""From sums to values and their variances: the delta method, with no code per metric.
+
+A metric's gradient at a slice's sums is what one row more would change. Its square, summed over rows (or over groups of
+units), is the variance of the metric.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.compilation import scoped
+from evalkit.histogram import Histogram
+from evalkit.kernels import pad, padded
+from evalkit.metric import Fields, Metric
+from evalkit.sums import AnySums, FieldSums, ScoreSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One metric in every slice; arrays are [slices].
+
+    Attributes:
+        metric: the metric.
+        value: its value; NaN where it is undefined.
+        variance: of the value, by the delta method.
+        rows: rows with a positive weight.
+        weight: summed weights.
+        support: rows that the metric reads.
+        kish: effective number of those rows under their weights, (sum w)^2 / sum w^2.
+        groups: groups of units with such rows; NaN where rows are independent.
+        group_kish: effective number of those groups.
+        rarer: rows of the rarer class, or all rows in regression.
+        smooth_value: the value with half a row more in every cell, for metrics of cells.
+        smooth_variance: its variance, with the half rows.
+        srs: effective number of rows were they drawn independently with weight 1, as a share of the support.
+        parts: estimates of the two parts of a metric that is their sum.
+        expected: the value expected without any real effect; NaN unless the metric declares one.
+        heavy: (sum q)^2 / sum q^2 of the row values that the metric averages; infinite where that is not asked.
+        largest_share: the largest row's share of their sum.
+        bound: how far binned scores may move the value; 0 where exact.
+        gradient: of the value by the sums: [slices, fields], or [entries, 2] for a histogram.
+    """
+
+    metric: Metric
+    value: Floats
+    variance: Floats
+    rows: NDArray[np.int64]
+    weight: Floats
+    support: Floats
+    kish: Floats
+    groups: Floats
+    group_kish: Floats
+    rarer: Floats
+    smooth_value: Floats
+    smooth_variance: Floats
+    srs: Floats
+    parts: tuple[Estimate, ...]
+    expected: Floats
+    heavy: Floats
+    largest_share: Floats
+    bound: Floats
+    gradient: Floats
+
+
+def estimate(metrics: Sequence[Metric], sums: AnySums) -> list[Estimate]:
+    """Returns the estimates of metrics that read the same statistic."""
+    if not metrics:
+        return []
+    if isinstance(sums, ScoreSums):
+        return _of_scores(metrics, sums)
+    parts = [part for metric in metrics if metric.parts for part in metric.parts[0]]
+    alone = {part.name: part for part in parts if part.name not in {metric.name for metric in metrics}}
+    found = {e.metric.name: e for e in _of_fields([*metrics, *alone.values()], sums)}
+    result = []
+    for metric in metrics:
+        own = found[metric.name]
+        if metric.parts:
+            own = Estimate(**{**vars(own), "parts": tuple(found[part.name] for part in metric.parts[0])})
+        result.append(own)
+    return result
+
+
+# --- statistics of a few fields ---
+
+
+def _field_names(metric: Metric) -> tuple[str, ...]:
+    return metric.statistic.fields
+
+
+def evaluator(metrics: Sequence[Metric]) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Returns the compiled function from totals [slices, fields] and rows [slices] to values and gradients."""
+    return _evaluator(tuple(metric.name for metric in metrics), tuple(metric.function for metric in metrics), tuple(metrics))
+
+
+_COMPILED: dict[Any, Callable[..., Any]] = {}
+
+
+def _evaluator(names: tuple[str, ...], functions: tuple[Any, ...], metrics: tuple[Metric, ...]) -> Callable[..., Any]:
+    key = (names, functions, metrics[0].statistic.identity)
+    if key not in _COMPILED:
+        _COMPILED[key] = _compile_fields(metrics)
+    return _COMPILED[key]
+
+
+def _compile_fields(metrics: tuple[Metric, ...]) -> Callable[..., Any]:
+    import jax
+    import jax.numpy as jnp
+
+    names = _field_names(metrics[0])
+
+    def one(metric: Metric, total: Any, rows: Any) -> Any:
+        return jnp.asarray(metric.evaluate(Fields(names, total, rows)), total.dtype)
+
+    @jax.jit
+    def compiled(total: Any, rows: Any) -> Any:
+        graded = [jax.vmap(jax.value_and_grad(functools.partial(one, m)))(total, rows) for m in metrics]
+        return jnp.stack([g[0] for g in graded]), jnp.stack([g[1] for g in graded])
+
+    return compiled
+
+
+def values_and_gradients(metrics: Sequence[Metric], total: Floats, rows: Any) -> tuple[Floats, Floats]:
+    """Returns values [metrics, slices] and gradients [metrics, slices, fields] at totals [slices, fields]."""
+    import jax
+
+    slices = len(total)
+    size = padded(slices)
+    with scoped():
+        values, gradients = evaluator(metrics)(pad(total, size), pad(np.asarray(rows, dtype=np.float64), size))
+    return np.asarray(values)[:, :slices], np.asarray(gradients)[:, :slices]
+
+
+def _of_fields(metrics: Sequence[Metric], sums: FieldSums) -> list[Estimate]:
+    margin = sums.margin()
+    cells = metrics[0].statistic.form == "cells"
+    rows = margin.count.sum(1) if cells else margin.count[:, 0]
+    weight = margin.total.sum(1) if cells else margin.total[:, 0]
+    values, gradients = values_and_gradients(metrics, margin.total, rows)
+    smooth = _smoothed(metrics, margin, rows, weight) if cells else (values, gradients, np.zeros(len(rows)))
+    return [
+        _field_estimate(metric, sums, margin, rows, weight, values[i], gradients[i], (smooth[0][i], smooth[1][i], smooth[2]))
+        for i, metric in enumerate(metrics)
+    ]
+
+
+def _smoothed(metrics: Sequence[Metric], margin: FieldSums, rows: Any, weight: Floats) -> tuple[Floats, Floats, Floats]:
+    """Values and gradients with half a row of mean weight more in every cell, and that row's weight."""
+    half = np.where(rows > 0, weight / np.maximum(rows, 1), 1.0) / 2
+    values, gradients = values_and_gradients(metrics, margin.total + half[:, None], rows)
+    return values, gradients, half
+
+
+def _field_estimate(
+    metric: Metric,
+    sums: FieldSums,
+    margin: FieldSums,
+    rows: Any,
+    weight: Floats,
+    value: Floats,
+    gradient: Floats,
+    smooth: tuple[Floats, Floats, Floats],
+) -> Estimate:
+    names = _field_names(metric)
+    cells = metric.statistic.form == "cells"
+    squares = _cell_squares(sums, margin) if cells else None
+    support, kish, groups, group_kish = _support(metric, names, sums, margin, squares, rows, weight)
+    variance = _variance(sums, margin, gradient, rows)
+    smooth_value, smooth_gradient, half = smooth
+    extra = (half * half * 2)[:, None] if cells else np.zeros((len(rows), 1))
+    smooth_variance = _variance(sums, margin, smooth_gradient, rows, extra)
+    heavy, largest = _tails(metric, names, margin, rows)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        as_counts = ((margin.total + half[:, None]) * smooth_gradient**2).sum(1) if cells else np.zeros(len(rows))
+        supporting = _read(metric, names, margin.total + half[:, None], None) if cells else weight
+        srs = smooth_value * (1 - smooth_value) / as_counts / supporting
+    return Estimate(
+        metric=metric,
+        value=value,
+        variance=variance,
+        rows=rows,
+        weight=weight,
+        support=support,
+        kish=kish,
+        groups=groups,
+        group_kish=group_kish,
+        rarer=_rarer(metric, names, margin, rows, weight),
+        smooth_value=smooth_value,
+        smooth_variance=smooth_variance,
+        srs=np.where(np.isfinite(srs), srs, 1.0),
+        parts=(),
+        expected=np.full(len(rows), np.nan),
+        heavy=heavy,
+        largest_share=largest,
+        bound=np.zeros(len(rows)),
+        gradient=gradient,
+    )
+
+
+def _cell_squares(sums: FieldSums, margin: FieldSums) -> Floats:
+    if sums.square is not None:
+        return sums.square
+    return margin.total  # clustered: weights enter through the groups
+
+
+def _read(metric: Metric, names: tuple[str, ...], array: Any, rows: Any) -> Floats:
+    """Applies a metric's support to counts or weights [..., cells]."""
+    import jax
+
+    if metric.support is None:
+        return np.asarray(rows, dtype=np.float64)
+    with scoped():
+        return np.asarray(metric.support(Fields(names, np.asarray(array, dtype=np.float64), rows)), dtype=np.float64)
+
+
+def _support(
+    metric: Metric, names: tuple[str, ...], sums: FieldSums, margin: FieldSums, squares: Floats | None, rows: Any, weight: Any
+) -> tuple[Floats, Floats, Floats, Floats]:
+    support = _read(metric, names, margin.count, rows)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if squares is None or metric.support is None:
+            ones = sums.square[:, 0, 0] if sums.square is not None and sums.square.ndim == 3 else rows
+            kish = weight**2 / ones
+        else:
+            kish = _read(metric, names, margin.total, rows) ** 2 / _read(metric, names, squares, rows)
+    nothing = np.full(len(support), np.nan)
+    if not sums.clustered:
+        return support, kish, nothing, nothing
+    of_groups = _read(metric, names, sums.count, sums.count.sum(-1)) if metric.support else sums.count.sum(-1)
+    held = sums.count.sum(-1) > 0 if metric.kind not in ("wilson",) else of_groups > 0
+    of_groups = of_groups.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        group_kish = of_groups.sum(1) ** 2 / (of_groups**2).sum(1)
+    return support, np.minimum(kish, support), held.sum(1).astype(np.float64), group_kish
+
+
+def _variance(sums: FieldSums, margin: FieldSums, gradient: Floats, rows: Any, extra: Any = 0.0) -> Floats:
+    """Sum over rows, or over groups, of the squared influence minus its mean."""
+    if sums.clustered:
+        influence = np.einsum("sgf,sf->sg", sums.total, gradient)
+        return group_variance(influence, sums.count.sum(-1) > 0)
+    square = sums.square
+    if square is None:
+        raise ValueError("independent rows need second moments")
+    n = np.maximum(rows, 1)
+    centre = (margin.total * gradient).sum(1) ** 2 / n
+    if square.ndim == 2:
+        return np.maximum(((square + extra) * gradient**2).sum(1) - centre, 0.0)
+    spread = np.einsum("sf,sfg,sg->s", gradient, square, gradient) - centre
+    noise = 1e-14 * np.einsum("sf,sfg,sg->s", np.abs(gradient), np.abs(square), np.abs(gradient))
+    return np.where(spread <= noise, 0.0, spread) * n / np.maximum(n - 1, 1)
+
+
+def group_variance(influence: Floats, held: NDArray[np.bool_]) -> Floats:
+    """Returns the variance of a total from the totals of its groups, [slices, groups] to [slices]."""
+    groups = held.sum(1)
+    mean = influence.sum(1) / np.maximum(groups, 1)
+    spread = np.where(held, (influence - mean[:, None]) ** 2, 0.0).sum(1)
+    return np.where(groups > 1, spread * groups / np.maximum(groups - 1, 1), 0.0)
+
+
+def _rarer(metric: Metric, names: tuple[str, ...], margin: FieldSums, rows: Any, weight: Floats) -> Floats:
+    if metric.statistic.form == "cells":
+        positives = margin.count[:, 2] + margin.count[:, 3] if len(names) == 4 else rows
+        return np.minimum(positives, rows - positives).astype(np.float64)
+    if "label" in names and metric.task == "binary":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = margin.total[:, names.index("label")] / weight
+        return np.nan_to_num(np.minimum(share, 1 - share) * rows)
+    return np.asarray(rows, dtype=np.float64)
+
+
+def _tails(metric: Metric, names: tuple[str, ...], margin: FieldSums, rows: Any) -> tuple[Floats, Floats]:
+    unknown = np.full(len(rows), np.inf), np.full(len(rows), np.nan)
+    if metric.heavy is None or margin.square is None:
+        return unknown
+    place = names.index(metric.heavy)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heavy = margin.total[:, place] ** 2 / margin.square[:, place, place]
+        largest = unknown[1] if margin.largest is None else margin.largest[:, place] / np.abs(margin.total[:, place])
+    signed = np.isnan(heavy) | (metric.range[0] < 0)
+    return np.where(signed, np.inf, heavy), np.where(signed, np.nan, largest)
+
+
+# --- histograms of scores ---
+
+
+@dataclass(frozen=True)
+class HistogramArrays:
+    """A padded histogram, as compiled functions take it; one slice more than there are holds the padding."""
+
+    slices: Any
+    starts: Any
+    scores: Any
+    squares: Any
+
+
+def arrays_of(sums: ScoreSums) -> tuple[HistogramArrays, Floats]:
+    """Returns the padded layout of a histogram without groups and its weights [entries, 2], padded."""
+    entries, size = padded(len(sums.keys), 1024), padded(sums.size + 1)
+    slices = np.full(entries, size - 1, dtype=np.int32)
+    slices[: len(sums.keys)] = sums.slices
+    starts = np.searchsorted(slices, np.arange(size)).astype(np.int32)
+    starts = np.minimum(starts, entries - 1)
+    scores = np.zeros(entries)
+    scores[: len(sums.keys)] = sums.scores()
+    squares = np.zeros(entries)
+    squares[: len(sums.keys)] = sums.squares.sum(1)
+    return HistogramArrays(slices, starts, scores, squares), pad(sums.weights, entries)
+
+
+def score_values(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, gradients: bool = True) -> Any:
+    """Returns values [metrics, slices], expectations, and gradients [metrics, entries, 2] of a padded histogram."""
+    import jax
+
+    key = ("scores", tuple(m.name for m in metrics), tuple(m.function for m in metrics), gradients)
+    if key not in _COMPILED:
+        _COMPILED[key] = _compile_scores(tuple(metrics), gradients)
+    with scoped():
+        answer = _COMPILED[key](arrays.slices, arrays.starts, arrays.scores, arrays.squares, weights)
+        return tuple(np.asarray(a) for a in answer)
+
+
+def _compile_scores(metrics: tuple[Metric, ...], gradients: bool) -> Callable[..., Any]:
+    import jax
+    import jax.numpy as jnp
+
+    def one(metric: Metric, slices: Any, starts: Any, scores: Any, squares: Any, weights: Any) -> Any:
+        h = Histogram(
+            slices=slices, starts=starts, scores=scores, negatives=weights[:, 0], positives=weights[:, 1], squares=squares
+        )
+        value = metric.evaluate(h)
+        expected = jnp.full_like(value, jnp.nan)
+        if metric.baseline is not None:
+            own = {k: v for k, v in metric.parameters.items() if k not in ("threshold", "strict")}
+            expected = metric.baseline(h, **own)
+        return jnp.where(jnp.isnan(value), 0.0, value).sum(), (value, expected)
+
+    @jax.jit
+    def compiled(slices: Any, starts: Any, scores: Any, squares: Any, weights: Any) -> Any:
+        values, expectations, slopes = [], [], []
+        for metric in metrics:
+            run = functools.partial(one, metric, slices, starts, scores, squares)
+            if gradients and metric.kind != "bootstrap":
+                slope, (value, expected) = jax.grad(run, has_aux=True)(weights)
+            else:
+                (_, (value, expected)), slope = run(weights), jnp.zeros_like(weights)
+            values.append(value)
+            expectations.append(expected)
+            slopes.append(slope)
+        if not gradients:
+            return jnp.stack(values), jnp.stack(expectations)
+        return jnp.stack(values), jnp.stack(expectations), jnp.stack(slopes)
+
+    return compiled
+
+
+def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
+    margin = sums.margin()
+    slices = sums.size
+    arrays, weights = arrays_of(margin)
+    values, expected, slopes = score_values(metrics, arrays, weights)
+    entries = len(margin.keys)
+    count = _by_slice(margin.slices, margin.count, slices)
+    total, square = (_by_slice(margin.slices, a, slices) for a in (margin.weights, margin.squares))
+    groups = _score_groups(sums)
+    bound = _bounds(margin, total) if margin.shift else np.zeros(slices)
+    names = ("negatives", "positives")
+    result = []
+    for i, metric in enumerate(metrics):
+        gradient = slopes[i, :entries]
+        support = _read(metric, names, count, count.sum(1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kish = _read(metric, names, total**2 / square, None)
+        nothing = np.full(slices, np.nan)
+        result.append(
+            Estimate(
+                metric=metric,
+                value=values[i, :slices],
+                variance=_score_variance(sums, margin, gradient, count, stratified=metric.kind == "delong"),
+                rows=count.sum(1),
+                weight=total.sum(1),
+                support=support,
+                kish=np.nan_to_num(kish),
+                groups=groups,
+                group_kish=groups,
+                rarer=count.min(1).astype(np.float64),
+                smooth_value=nothing,
+                smooth_variance=nothing,
+                srs=np.ones(slices),
+                parts=(),
+                expected=expected[i, :slices],
+                heavy=np.full(slices, np.inf),
+                largest_share=nothing,
+                bound=bound * (2 if metric.name_of_function == "gini" else 1),
+                gradient=gradient,
+            )
+        )
+    return result
+
+
+def _by_slice(slices: Any, values: Any, size: int) -> Any:
+    """Sums values [entries, k] by slice; entries are in order of their slices."""
+    result = np.zeros((size, values.shape[1]), dtype=values.dtype)
+    if len(slices):
+        starts = np.flatnonzero(np.diff(slices, prepend=-1))
+        result[slices[starts]] = np.add.reduceat(values, starts, axis=0)
+    return result
+
+
+def _score_groups(sums: ScoreSums) -> Floats:
+    """Counts the groups of units that hold rows of the class that fewer of them hold."""
+    if sums.groups is None:
+        return np.full(sums.size, np.nan)
+    code = sums.slices.astype(np.int64) * (1 << 20) + sums.groups
+    counted = []
+    for label in (0, 1):
+        held = np.unique(code[sums.count[:, label] > 0]) >> 20
+        counted.append(np.bincount(held, minlength=sums.size))
+    return np.minimum(*counted).astype(np.float64)
+
+
+def _score_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats, count: Any, *, stratified: bool) -> Floats:
+    """Sum of squared influences; for DeLong's interval apart for each class, each with its n / (n - 1)."""
+    if sums.groups is not None:
+        return _score_group_variance(sums, margin, gradient)
+    by_class = _by_slice(margin.slices, margin.squares * gradient**2, sums.size)
+    if stratified:
+        return (by_class * count / np.maximum(count - 1, 1)).sum(1)
+    n = np.maximum(count.sum(1), 1)
+    centre = _by_slice(margin.slices, margin.weights * gradient, sums.size).sum(1) ** 2 / n
+    return np.maximum(by_class.sum(1) - centre, 0.0)
+
+
+def _score_group_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats) -> Floats:
+    influence, held = group_influence(sums, margin, gradient)
+    return group_variance(influence, held)
+
+
+def group_influence(sums: ScoreSums, margin: ScoreSums, gradient: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Returns each group's influence on each slice's metric [slices, groups], and where groups hold rows."""
+    if sums.groups is None:
+        raise ValueError("no groups of units")
+    new = np.ones(len(sums.keys), dtype=bool)
+    new[1:] = (np.diff(sums.slices) != 0) | (np.diff(sums.keys) != 0)
+    place = np.cumsum(new) - 1
+    size = int(sums.groups.max(initial=0)) + 1
+    code = sums.slices.astype(np.int64) * size + sums.groups
+    amount = (sums.weights * gradient[place]).sum(1)
+    influence = np.bincount(code, weights=amount, minlength=sums.size * size).reshape(sums.size, size)
+    held = np.bincount(code, minlength=sums.size * size).reshape(sums.size, size) > 0
+    return influence, held
+
+
+def _bounds(margin: ScoreSums, total: Floats) -> Floats:
+    """Half the share of pairs of a positive and a negative that fall in one bin: how far an AUC can be off."""
+    ties = _by_slice(margin.slices, (margin.weights[:, 0] * margin.weights[:, 1])[:, None], margin.size)[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(ties / (2 * total[:, 0] * total[:, 1]))

@@ -1,0 +1,240 @@
+"""Metrics of whether scores are probabilities: calibration, from the histogram of scores.
+
+Bins are equally wide. Scores must lie in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from evalkit.histogram import Histogram
+from evalkit.metric import metric, ratio, root
+from evalkit.metrics.score_histogram import rarer, score_histogram
+
+probability_histogram = replace(score_histogram, needs=("label", "probability"))
+_NEWTON_STEPS = 25
+
+
+def _gaps(h: Histogram, bins: int) -> tuple[Any, Any]:
+    """Returns |mean label - mean score| and the weight in each bin, [slices, bins] each."""
+    import jax.numpy as jnp
+
+    weight = h.binned(h.weights, bins)
+    gap = jnp.abs(h.binned(h.positives - h.weights * h.scores, bins))
+    empty = weight == 0
+    return jnp.where(empty, 0.0, gap / jnp.where(empty, 1.0, weight)), weight
+
+
+def _noise(h: Histogram, bins: int) -> Any:
+    """Returns the standard error of each bin's gap were the scores the true probabilities, [slices, bins]."""
+    import jax.numpy as jnp
+
+    weight = h.binned(h.weights, bins)
+    spread = root(h.binned(h.squares * h.scores * (1 - h.scores), bins))
+    return jnp.where(weight == 0, 0.0, spread / jnp.where(weight == 0, 1.0, weight))
+
+
+def _expected_ece(h: Histogram, *, bins: int = 10) -> Any:
+    weight = h.binned(h.weights, bins)
+    return ratio((weight * _noise(h, bins)).sum(-1) * math.sqrt(2 / math.pi), weight.sum(-1))
+
+
+def _expected_mce(h: Histogram, *, bins: int = 10) -> Any:
+    """Mean of the largest of independent half-normal gaps, by integrating its survival function."""
+    import jax.numpy as jnp
+    from jax.scipy.special import erf
+
+    noise = _noise(h, bins)[:, None, :]
+    largest = noise.max(-1, keepdims=True)
+    grid = jnp.linspace(0.0, 6.0, 241)[None, :, None] * largest
+    inside = jnp.where(noise > 0, erf(grid / jnp.where(noise > 0, noise, 1.0) / math.sqrt(2)), 1.0)
+    survival = 1 - jnp.prod(inside, axis=-1)
+    return jnp.trapezoid(survival, grid[..., 0], axis=-1)
+
+
+@metric(
+    probability_histogram, range=(0, 1), better="lower", interval="none", support=rarer, baseline=_expected_ece
+)
+def expected_calibration_error(h: Histogram, *, bins: int = 10) -> Any:
+    """Mean distance between the mean label and the mean score in bins of the score.
+
+    Traps: never negative, so a perfect model is above 0; the note gives that expectation, and only a value of more
+    than twice it has an interval. Source: Naeini et al. (2015), Obtaining well calibrated probabilities.
+
+    >>> expected_calibration_error([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25])
+    0.25
+    """
+    gap, weight = _gaps(h, bins)
+    return ratio((gap * weight).sum(-1), weight.sum(-1))
+
+
+@metric(
+    probability_histogram, range=(0, 1), better="lower", interval="none", support=rarer, baseline=_expected_mce
+)
+def maximum_calibration_error(h: Histogram, *, bins: int = 10) -> Any:
+    """Largest distance between the mean label and the mean score in bins of the score.
+
+    Traps: decided by the smallest bins; the note gives its expectation for a perfect model. Source: Naeini et al.
+    (2015).
+
+    >>> maximum_calibration_error([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25])
+    0.25
+    """
+    gap, weight = _gaps(h, bins)
+    return gap.max(-1) + ratio(0.0, weight.sum(-1))
+
+
+def _bin_means(h: Histogram, bins: int) -> tuple[Any, Any, Any, Any]:
+    import jax.numpy as jnp
+
+    weight = h.binned(h.weights, bins)
+    safe = jnp.where(weight == 0, 1.0, weight)
+    total = weight.sum(-1)
+    mean = ratio(h.total(h.positives), total)
+    return ratio(weight, total[:, None]), h.binned(h.positives, bins) / safe, h.binned(h.weights * h.scores, bins) / safe, mean
+
+
+@metric(probability_histogram, range=(0, 1), better="lower", interval="none", support=rarer)
+def brier_reliability(h: Histogram, *, bins: int = 10) -> Any:
+    """Part of the Brier score lost to miscalibration, in bins of the score.
+
+    With one score a bin, brier_score = brier_reliability - brier_resolution + brier_uncertainty. Source: Murphy
+    (1973), A new vector partition of the probability score.
+
+    >>> brier_reliability([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25])
+    0.0625
+    """
+    share, label, score, _ = _bin_means(h, bins)
+    return (share * (score - label) ** 2).sum(-1)
+
+
+@metric(probability_histogram, range=(0, 0.25), better="higher", interval="none", support=rarer)
+def brier_resolution(h: Histogram, *, bins: int = 10) -> Any:
+    """Part of the Brier score won by telling rows apart, in bins of the score. Source: Murphy (1973).
+
+    >>> brier_resolution([1, 1, 0, 0], [0.75, 0.75, 0.25, 0.25])
+    0.25
+    """
+    share, label, _, mean = _bin_means(h, bins)
+    return (share * (label - mean[:, None]) ** 2).sum(-1)
+
+
+@metric(probability_histogram, range=(0, 0.25), interval="delta", support=rarer)
+def brier_uncertainty(h: Histogram) -> Any:
+    """Brier score of always saying the base rate: p (1 - p). Source: Murphy (1973).
+
+    >>> brier_uncertainty([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25])
+    0.25
+    """
+    mean = ratio(h.total(h.positives), h.total(h.weights))
+    return mean * (1 - mean)
+
+
+def _logit(scores: Any) -> Any:
+    import jax.numpy as jnp
+
+    small = 2.0**-52
+    clipped = jnp.clip(scores, small, 1 - small)
+    return jnp.log(clipped) - jnp.log1p(-clipped)
+
+
+def _fit(h: Histogram, fit_slope: bool) -> tuple[Any, Any]:
+    """Fits logit P(label) = intercept + slope logit(score) in each slice, by Newton's method.
+
+    The last step is differentiable: its gradient is the estimate's influence function.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    x = _logit(h.scores)
+
+    def step(intercept: Any, slope: Any, gradients: bool = False) -> tuple[Any, Any]:
+        held = (lambda value: value) if not gradients else jax.lax.stop_gradient
+        p = jax.nn.sigmoid(h.spread(intercept) + h.spread(slope) * x)
+        residual = h.positives - h.weights * p
+        curvature = held(h.weights * p * (1 - p))
+        g0, g1 = h.total(residual), h.total(residual * x)
+        a, b, c = held(h.total(curvature)), held(h.total(curvature * x)), held(h.total(curvature * x * x))
+        if not fit_slope:
+            return intercept + ratio(g0, a), slope
+        determinant = a * c - b * b
+        flat = determinant <= 1e-12 * a * c
+        determinant = jnp.where(flat, 0.0, determinant)
+        return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
+
+    start = (jnp.zeros(h.n), jnp.ones(h.n))
+    solution = jax.lax.fori_loop(0, _NEWTON_STEPS, lambda _, state: jax.lax.stop_gradient(step(*state)), start)
+    intercept, slope = step(*jax.lax.stop_gradient(solution), gradients=True)
+    both = (h.total(h.negatives) > 0) & (h.total(h.positives) > 0)
+    settled = both & (jnp.abs(slope - solution[1]) < 1e-6) & (jnp.abs(intercept - solution[0]) < 1e-6)
+    return jnp.where(settled, intercept, jnp.nan), jnp.where(settled, slope, jnp.nan)
+
+
+@metric(probability_histogram, range=(-math.inf, math.inf), interval="delta", support=rarer)
+def calibration_slope(h: Histogram) -> Any:
+    """Slope of the labels' log odds on the scores' log odds; below 1 the scores are too extreme.
+
+    Undefined with a single class, a single score, or scores that separate the classes. Source: Cox (1958);
+    statsmodels `Logit`.
+
+    >>> round(calibration_slope([1, 0, 1, 0, 1, 1], [0.7, 0.7, 0.2, 0.2, 0.7, 0.2]), 9) + 0.0
+    0.0
+    """
+    return _fit(h, fit_slope=True)[1]
+
+
+@metric(probability_histogram, range=(-math.inf, math.inf), interval="delta", support=rarer)
+def calibration_intercept(h: Histogram) -> Any:
+    """Calibration in the large: the shift of the scores' log odds that makes their mean right.
+
+    The slope is held at 1. Above 0 the scores are too low. Undefined with a single class. Source: Steyerberg
+    (2019), Clinical prediction models; statsmodels `GLM` with an offset.
+
+    >>> round(calibration_intercept([1, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]), 6)
+    1.098612
+    """
+    return _fit(h, fit_slope=False)[0]
+
+
+def _cumulative_range(h: Histogram) -> Any:
+    import jax.numpy as jnp
+
+    difference = h.positives - h.weights * h.scores
+    path = h.before(difference) + difference
+    width = jnp.maximum(h.highest(path), 0.0) - jnp.minimum(h.lowest(path), 0.0)
+    return width, h.total(h.weights)
+
+
+@metric(probability_histogram, range=(0, 1), better="lower", interval="none", support=rarer)
+def cumulative_calibration_error(h: Histogram) -> Any:
+    """Range of the running mean of label - score in the order of the scores; needs no bins.
+
+    Source: Arrieta-Ibarra et al. (2022), Metrics of calibration for probabilistic predictions (ECCE-R, Kuiper).
+
+    >>> cumulative_calibration_error([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25])
+    0.125
+    """
+    width, weight = _cumulative_range(h)
+    return ratio(width, weight)
+
+
+@metric(probability_histogram, range=(0, 1), interval="none", support=rarer)
+def calibration_p_value(h: Histogram) -> Any:
+    """Probability of a cumulative calibration error this large were the scores the true probabilities.
+
+    Rows are taken as independent. By the law of the range of a Brownian motion. Source: Feller (1951);
+    Arrieta-Ibarra et al. (2022).
+
+    >>> round(calibration_p_value([1, 0, 1, 0], [0.75, 0.75, 0.25, 0.25]), 2)
+    0.99
+    """
+    import jax.numpy as jnp
+
+    width, weight = _cumulative_range(h)
+    scale = root(h.total(h.squares * h.scores * (1 - h.scores)))
+    x = jnp.maximum(ratio(width, scale), 1e-3)[:, None]
+    odd = 2.0 * jnp.arange(1, 201) - 1
+    terms = (1 / x**2 + 1 / (odd * math.pi) ** 2) * jnp.exp(-((odd * math.pi / x) ** 2) / 2)
+    return jnp.clip(1 - 8 * terms.sum(-1), 0.0, 1.0) + ratio(0.0, weight)

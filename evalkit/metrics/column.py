@@ -1,0 +1,50 @@
+"""Counts, means and sums of any numeric column."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from evalkit.metric import Fields, metric
+from evalkit.statistic import Batch, statistic
+
+
+@statistic(needs=())
+def column_values(batch: Batch, *, column: str | None = None) -> dict[str, Any]:
+    """The value of one column in each row; of every row 1 where no column is named."""
+    import jax.numpy as jnp
+
+    if column is None:
+        first = next(values for values in (batch.label, batch.score, batch.prediction) if values is not None)
+        return {"value": jnp.ones(first.shape)}
+    return {"value": batch.columns[column]}
+
+
+@metric(column_values, range=(-math.inf, math.inf), interval="delta", task=None, heavy="value")
+def mean(s: Fields, *, column: str | None = None) -> Any:
+    """Weighted mean of a column, in its unit.
+
+    >>> mean([1.0, 2.0, 6.0])
+    3.0
+    """
+    return s.mean("value")
+
+
+@metric(column_values, range=(-math.inf, math.inf), interval="none", task=None)
+def total(s: Fields, *, column: str | None = None) -> Any:
+    """Weighted sum of a column, in its unit.
+
+    >>> total([1.0, 2.0, 6.0])
+    9.0
+    """
+    return s.value
+
+
+@metric(column_values, range=(0, math.inf), interval="none", task=None)
+def count(s: Fields) -> Any:
+    """Number of rows with a positive weight. With weights, `weight` in the table is their sum.
+
+    >>> count([1.0, 2.0, 6.0])
+    3.0
+    """
+    return s.rows

@@ -1,0 +1,273 @@
+"""From a frame to checked rows: labels, scores, predictions, weights and units as arrays.
+
+Everything wrong with the data is found here, before anything is counted, and said in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from evalkit.collect import GROUPS, Rows
+from evalkit.errors import DataError, UsageError, listing
+from evalkit.hashing import group_of
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+Task = Literal["binary", "regression"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column plays which part.
+
+    Attributes:
+        label: what is predicted.
+        score: the model's score of the positive class.
+        prediction: decisions, or numbers in regression.
+        weight: sampling weights.
+        unit: what was sampled or randomised.
+        id: identifies a row.
+        extra: numeric columns that metrics read.
+    """
+
+    label: str | None = None
+    score: str | None = None
+    prediction: str | None = None
+    weight: str | None = None
+    unit: str | None = None
+    id: str | None = None
+    extra: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """Returns the columns, each once."""
+        parts = (self.label, self.score, self.prediction, self.weight, self.unit, self.id, *self.extra)
+        return list(dict.fromkeys(name for name in parts if name is not None))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rows that may be evaluated.
+
+    Attributes:
+        rows: as arrays.
+        frame: the frame's rows that were kept.
+        task: what the labels are.
+        dropped: how many rows were dropped as invalid.
+        positive: the label that is positive, for binary tasks.
+    """
+
+    rows: Rows
+    frame: pl.DataFrame
+    task: Task
+    dropped: int
+    positive: Any
+
+
+def check(
+    frame: pl.DataFrame,
+    columns: Columns,
+    *,
+    task: Task | None,
+    positive: Any,
+    drop_invalid: bool,
+    grouped: bool = False,
+) -> Checked:
+    """Returns the rows of a frame, or raises DataError for what cannot be evaluated.
+
+    Args:
+        frame: the columns.
+        columns: their parts.
+        task: None to tell by the data.
+        positive: the positive label, where labels are not 0 and 1.
+        drop_invalid: whether rows with null, NaN or infinite values are dropped instead of refused.
+        grouped: whether rows without units are hashed to groups all the same.
+    """
+    invalid = _invalid(frame, columns)
+    weights = None if columns.weight is None else _weights(frame[columns.weight])
+    dropped = 0
+    if invalid:
+        bad = np.logical_or.reduce([mask for _, mask, _ in invalid])
+        if not drop_invalid:
+            name, mask, what = invalid[0]
+            raise DataError(
+                f'"{name}" has {int(mask.sum()):,} {what}, the first in row {int(mask.argmax()):,} (counting from 0); '
+                "repair them, or drop such rows with drop_invalid."
+            )
+        dropped = int(bad.sum())
+        frame = frame.filter(~bad)
+        weights = None if weights is None else weights[~bad]
+    if weights is not None and (weights == 0).any():
+        frame = frame.filter(weights > 0)
+        weights = weights[weights > 0]
+    if not frame.height:
+        raise DataError("No valid rows are left." if dropped else "Every row has weight 0.")
+    score = None if columns.score is None else _floats(frame[columns.score], "scores")
+    label, prediction, task, positive = _label_and_prediction(frame, columns, task, positive)
+    group = None
+    if columns.unit is not None:
+        group = group_of(_units(frame[columns.unit]), GROUPS)
+    elif grouped:
+        group = group_of(_units(frame[columns.id]) if columns.id else np.arange(frame.height), GROUPS)
+    rows = Rows(
+        n=frame.height,
+        label=label,
+        score=score,
+        prediction=prediction,
+        columns={name: _floats(frame[name], "values").astype(np.float64) for name in columns.extra},
+        weight=weights,
+        group=group,
+        probabilities=score is not None and bool(score.min() >= 0 and score.max() <= 1),
+    )
+    return Checked(rows, frame, task, dropped, positive)
+
+
+def _invalid(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, NDArray[np.bool_], str]]:
+    found = []
+    numeric = [columns.score, columns.prediction, columns.label, columns.weight, *columns.extra]
+    for name in dict.fromkeys(n for n in (*numeric, columns.unit) if n is not None):
+        series = frame[name]
+        if series.null_count():
+            found.append((name, series.is_null().to_numpy(), "missing values"))
+        if series.dtype.is_float():
+            values = series.to_numpy()
+            finite = np.isfinite(values)
+            if not finite.all():
+                mask = ~finite & ~series.is_null().to_numpy()
+                if mask.any():
+                    found.append((name, mask, "NaN or infinite values"))
+    return found
+
+
+def _weights(series: pl.Series) -> NDArray[np.float64]:
+    weights = _floats(series, "weights").astype(np.float64)
+    negative = weights < 0
+    if negative.any():
+        raise DataError(
+            f'"{series.name}" has {int(negative.sum()):,} negative weights, the first in row {int(negative.argmax()):,} '
+            "(counting from 0)."
+        )
+    return weights
+
+
+def _floats(series: pl.Series, what: str) -> NDArray[Any]:
+    import polars as pl
+
+    if series.dtype in (pl.Float32, pl.Float64):
+        return series.to_numpy()
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.cast(pl.Float64).to_numpy()
+    if series.dtype == pl.Object:
+        raise DataError(f'"{series.name}" holds mixed types; {what} must be numbers.')
+    raise DataError(f'"{series.name}" is {series.dtype}; {what} must be numbers.')
+
+
+def _units(series: pl.Series) -> Any:
+    import polars as pl
+
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.to_numpy()
+    return series.cast(pl.String).to_numpy()
+
+
+def _label_and_prediction(
+    frame: pl.DataFrame, columns: Columns, task: Task | None, positive: Any
+) -> tuple[Any, Any, Task, Any]:
+    label = None if columns.label is None else frame[columns.label]
+    prediction = None if columns.prediction is None else frame[columns.prediction]
+    if label is None:
+        return None, None, task or "binary", None
+    if task is None:
+        task = "binary" if columns.score is not None or positive is not None or _looks_binary(label) else "regression"
+    if task == "regression":
+        if prediction is None:
+            raise UsageError("Regression needs prediction=, the column of predicted numbers.")
+        return _floats(label, "labels").astype(np.float64), _floats(prediction, "predictions").astype(np.float64), task, None
+    codes, positive, negative = _binary(label, positive)
+    return codes, None if prediction is None else _decisions(prediction, positive, negative), task, positive
+
+
+def _looks_binary(label: pl.Series) -> bool:
+    return not label.dtype.is_float() and label.n_unique() <= 2 or bool(label.is_in([0, 1]).all()) if label.dtype.is_numeric() else True
+
+
+def _binary(label: pl.Series, positive: Any) -> tuple[NDArray[np.int8], Any, Any]:
+    import polars as pl
+
+    if label.dtype == pl.Object:
+        raise DataError(f'Labels in "{label.name}" hold mixed types; make them 0 and 1, or text.')
+    if positive is None and label.dtype == pl.Boolean:
+        return label.to_numpy().astype(np.int8), True, False
+    if positive is None and label.dtype.is_numeric():
+        values = label.to_numpy()
+        ones = values == 1
+        if bool((ones | (values == 0)).all()):
+            return ones.astype(np.int8), 1, 0
+    distinct = label.unique().sort().head(21).to_list()
+    shown = listing([repr(v) for v in distinct], 5)
+    if len(distinct) > 2:
+        more = "more than 20" if len(distinct) > 20 else str(len(distinct))
+        raise DataError(f'Labels in "{label.name}" are not binary: {more} values ({shown}).')
+    if positive is None:
+        raise DataError(f'Labels in "{label.name}" are {shown}, not 0 and 1: say which is positive (positive=...).')
+    positive = _same_type(positive, distinct)
+    if positive not in distinct:
+        raise DataError(f'No label in "{label.name}" is {positive!r}; the labels are {shown}.')
+    negative = next((v for v in distinct if v != positive), None)
+    return (label == positive).to_numpy().astype(np.int8), positive, negative
+
+
+def _same_type(positive: Any, distinct: Sequence[Any]) -> Any:
+    """Reads a positive label written as text, as on the command line, as what the column holds."""
+    if isinstance(positive, str) and distinct and not isinstance(distinct[0], str):
+        return next((v for v in distinct if str(v).lower() == positive.lower() or str(v) == f"{positive}.0"), positive)
+    return positive
+
+
+def _decisions(prediction: pl.Series, positive: Any, negative: Any) -> NDArray[np.int8]:
+    distinct = prediction.unique().head(21).to_list()
+    allowed = [positive, negative] if negative is not None else [positive, *distinct[:2]]
+    strange = [v for v in distinct if v not in allowed]
+    if strange or len(distinct) > 2:
+        raise DataError(
+            f'Predictions in "{prediction.name}" hold {listing([repr(v) for v in strange or distinct], 5)}, which is no label; '
+            "scores go into score=, and numeric labels need task=regression."
+        )
+    return (prediction == positive).to_numpy().astype(np.int8)
+
+
+def require_probabilities(rows: Rows, column: str, metric: str) -> None:
+    """Raises DataError where a metric needs scores in [0, 1] and they are not."""
+    if rows.score is None or rows.probabilities:
+        return
+    outside = (rows.score < 0) | (rows.score > 1)
+    raise DataError(
+        f'"{metric}" needs probabilities, but "{column}" has {int(outside.sum()):,} scores outside [0, 1], the first in row '
+        f"{int(outside.argmax()):,} (counting from 0)."
+    )
+
+
+_CONDITIONS: Mapping[str, tuple[str, Any]] = {
+    "above -1": ("labels and predictions above -1", lambda y, p: (y > -1) & (p > -1)),
+    "label not negative": ("labels of at least 0", lambda y, p: y >= 0),
+    "label positive": ("labels above 0", lambda y, p: y > 0),
+    "prediction positive": ("predictions above 0", lambda y, p: p > 0),
+}
+
+
+def require_condition(rows: Rows, need: str, metric: str) -> None:
+    """Raises DataError where a regression metric's condition on values fails."""
+    if need not in _CONDITIONS or rows.label is None or rows.prediction is None:
+        return
+    words, test = _CONDITIONS[need]
+    fails = ~test(rows.label, rows.prediction)
+    if fails.any():
+        raise DataError(
+            f'"{metric}" needs {words}; {int(fails.sum()):,} rows are not, the first is row {int(fails.argmax()):,} '
+            "(counting from 0)."
+        )

@@ -1,0 +1,199 @@
+"""What one row adds.
+
+A statistic is a pure JAX function of a batch of rows. Its sums are all a metric ever sees, so shards, days and
+machines add up. There are three forms, and the engine treats each in its own best way:
+
+- `sums`: the function returns named values of each row, `{"error": [rows], ...}`; their weighted sums are kept.
+- `cells`: every row falls in exactly one of a few named cells; the function returns the cell's index, and the engine
+  counts in integers.
+- `scores`: every row falls in the cell (its score, its label); the engine keeps one histogram of scores.
+
+>>> import jax.numpy as jnp
+>>> from evalkit.statistic import Batch, statistic
+>>> @statistic(needs=("label", "prediction"))
+... def errors(batch):
+...     error = batch.prediction - batch.label
+...     return {"error": error, "squared": error**2}
+>>> errors.identity, errors.fields
+('errors', ('weight', 'error', 'squared'))
+>>> errors.rows(Batch(label=jnp.array([1.0, 2.0]), prediction=jnp.array([1.5, 2.0]))).tolist()
+[[1.0, 0.5, 0.25], [1.0, 0.0, 0.0]]
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from evalkit.errors import ConfigError, listing, nearest
+
+if TYPE_CHECKING:
+    from jax import Array
+
+Form = Literal["sums", "cells", "scores"]
+Parameter = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as arrays: what a statistic may read.
+
+    Attributes:
+        label: [rows] int8 0/1 for binary tasks, float64 for regression.
+        score: [rows] float32 or float64; the model's score of the positive class.
+        prediction: [rows] int8 decisions, or float64 predictions.
+        columns: other numeric columns by name, [rows] float64.
+    """
+
+    label: Any = None
+    score: Any = None
+    prediction: Any = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Statistic:
+    """A named function of rows with its bound parameters; two with one identity are the same statistic.
+
+    Attributes:
+        name: the function's name.
+        function: `(batch, **parameters)` to what `form` says.
+        form: `sums`, `cells` or `scores`.
+        cell_names: names of the cells, for `cells`.
+        needs: roles of a batch it reads: `label`, `score`, `prediction`, `decision` (a prediction or a thresholded
+            score), `probability` (a score in [0, 1]).
+        parameters: bound values by name.
+        pivoted: the function takes `pivot`, a float64 scalar that it subtracts from large values.
+        shift: for pivoted ones, `(from_pivot, to_pivot)` to the matrix [fields, fields] that moves the sums.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    form: Form = "sums"
+    cell_names: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("label",)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    pivoted: bool = False
+    shift: Callable[[float, float], Any] | None = None
+
+    def __post_init__(self) -> None:
+        functools.update_wrapper(self, self.function)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """The name and bound parameters, as written into saved sums."""
+        return identify(self.name, self.parameters)
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the summed fields; `weight` comes first in the form `sums`."""
+        if self.form != "sums":
+            return self.cell_names
+        import jax
+
+        names: list[str] = []
+
+        def read(one: Any) -> None:
+            columns = {name: one for name in column_names(self)}
+            names.extend(self._values(Batch(one, one, one, columns)))
+
+        jax.eval_shape(read, jax.ShapeDtypeStruct((1,), "float32"))  # type: ignore[no-untyped-call]
+        return ("weight", *names)
+
+    def _values(self, batch: Batch, pivot: Any = 0.0) -> dict[str, Array]:
+        extra = {"pivot": pivot} if self.pivoted else {}
+        values: dict[str, Array] = self.function(batch, **self.parameters, **extra)
+        return values
+
+    def bind(self, **parameters: Parameter) -> Statistic:
+        """Returns this statistic with parameters set."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
+    def cell(self, batch: Batch) -> Array:
+        """Returns the index of each row's cell, [rows] int32 (form `cells`)."""
+        result: Array = self.function(batch, **self.parameters)
+        return result
+
+    def rows(self, batch: Batch, pivot: Any = 0.0) -> Array:
+        """Returns what each row of weight 1 adds, [rows, fields]."""
+        import jax
+        import jax.numpy as jnp
+
+        if self.form == "cells":
+            return jax.nn.one_hot(self.cell(batch), len(self.cell_names), dtype=jnp.float32)
+        values = self._values(batch, pivot)
+        one = jnp.ones_like(next(iter(values.values())))
+        return jnp.stack([one, *values.values()], axis=-1)
+
+
+def column_names(statistic: Statistic) -> tuple[str, ...]:
+    """Returns the columns that a statistic reads besides label, score and prediction."""
+    column = statistic.parameters.get("column")
+    return (str(column),) if column is not None else ()
+
+
+def identify(name: str, parameters: Mapping[str, Parameter]) -> str:
+    """Returns `name@key=value,...` with the keys in order; unset parameters are left out.
+
+    >>> identify("confusion", {"threshold": 0.5, "strict": False})
+    'confusion@threshold=0.5'
+    """
+    parts = [f"{key}={write(value)}" for key, value in sorted(parameters.items()) if value not in (None, False)]
+    return "@".join([name, ",".join(parts)]) if parts else name
+
+
+def write(value: Parameter) -> str:
+    """Writes a parameter's value as it stands in a metric's name."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def keyword_parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """Returns a function's keyword-only parameters with their defaults."""
+    kinds = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in kinds if p.kind is p.KEYWORD_ONLY and p.name != "pivot"}
+
+
+def refuse_unknown(name: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a parameter that a metric or statistic does not have."""
+    for key in given:
+        if key not in known:
+            has = f"It has: {listing(known)}." if known else "It has none."
+            raise ConfigError(f'"{name}" has no parameter "{key}".{nearest(key, known)} {has}')
+
+
+def statistic(
+    *, needs: tuple[str, ...], shift: Callable[[float, float], Any] | None = None
+) -> Callable[[Callable[..., Any]], Statistic]:
+    """Makes a statistic of a function from a batch to named values of each row.
+
+    Args:
+        needs: the roles that the function reads.
+        shift: for functions with a `pivot` argument, the matrix that moves sums from one pivot to another.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Statistic:
+        defaults = keyword_parameters(function)
+        return Statistic(
+            function.__name__, function, "sums", (), needs, defaults, pivoted=shift is not None, shift=shift
+        )
+
+    return decorate
+
+
+def cells(*names: str, needs: tuple[str, ...]) -> Callable[[Callable[..., Any]], Statistic]:
+    """Makes a statistic of a function from a batch to the index of each row's cell.
+
+    Args:
+        *names: the cells, in the order of their indices.
+        needs: the roles that the function reads.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Statistic:
+        return Statistic(function.__name__, function, "cells", names, needs, keyword_parameters(function))
+
+    return decorate

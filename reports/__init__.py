@@ -1,0 +1,4 @@
+"""Reports for reviewers: an evaluation as one self-contained HTML file."""
+
+if __name__ != "evalkit.reports":
+    raise ImportError("This folder installs as evalkit.reports: import evalkit.reports, not reports.")

@@ -1,0 +1,254 @@
+"""Rows to slices: a code for each row and dimension, and the values that the codes stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.errors import ColumnError, ConfigError, DataError, listing, nearest
+from evalkit.slicing.spec import OTHER, Dimension, SliceSet
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+DEFAULT_LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One dimension of the rows.
+
+    Attributes:
+        codes: [members] int32, index into `values`; -1 for rows in no slice.
+        values: what is written in a slice key for each code; None for null.
+        rows: [members] int64, the row of each member, where a row may be in several slices; None: one each.
+        partial: whether any code is -1.
+    """
+
+    codes: NDArray[np.int32]
+    values: tuple[str | None, ...]
+    rows: NDArray[np.int64] | None = None
+    partial: bool = False
+
+
+def columns_of(slice_sets: Sequence[SliceSet]) -> list[str]:
+    """Returns the columns that slice sets read."""
+    names: dict[str, None] = {}
+    for dimension in (d for s in slice_sets for d in s.dimensions):
+        if dimension.form == "where":
+            names.update(dict.fromkeys(_expression(dimension).meta.root_names()))
+        else:
+            names[dimension.name] = None
+    return list(names)
+
+
+def freeze(slice_sets: Sequence[SliceSet], frame: pl.DataFrame) -> list[SliceSet]:
+    """Replaces what depends on the data (quantile bins, the most frequent values) by edges and values found in it."""
+    return [SliceSet(tuple(_freeze(d, frame) for d in s.dimensions)) for s in slice_sets]
+
+
+def _freeze(dimension: Dimension, frame: pl.DataFrame) -> Dimension:
+    if dimension.form not in ("quantiles", "top"):
+        return dimension
+    column = _column(frame, dimension.name)
+    if dimension.form == "top":
+        if column.dtype.is_nested():
+            raise ConfigError(f'top(...) is not for the list column "{dimension.name}".')
+        counts = column.drop_nulls().value_counts(sort=True).head(dimension.argument)
+        return replace(dimension, argument=(dimension.argument, tuple(sorted(counts[dimension.name].to_list()))))
+    numbers = _numbers(column)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        raise DataError(f'"{dimension.name}" has no numbers to make quantile bins of.')
+    inner = np.arange(1, dimension.argument) / dimension.argument
+    edges = np.unique(np.quantile(numbers, inner, method="inverted_cdf"))
+    edges = edges[edges > numbers.min()]
+    return Dimension(dimension.name, "edges", tuple(float(edge) for edge in edges))
+
+
+def encode(slice_sets: Sequence[SliceSet], frame: pl.DataFrame, limit: int = DEFAULT_LIMIT) -> dict[Dimension, Coded]:
+    """Returns the codes of every dimension of frozen slice sets.
+
+    Args:
+        slice_sets: from `freeze`.
+        frame: the columns that they read.
+        limit: the most values a column may have.
+
+    Raises:
+        ColumnError: a column is not there.
+        DataError: a column has more values than `limit`, or they cannot be sliced by.
+    """
+    dimensions = dict.fromkeys(d for s in slice_sets for d in s.dimensions)
+    return {dimension: _encode(dimension, frame, limit) for dimension in dimensions}
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    if name not in frame.columns:
+        raise ColumnError(f'No column "{name}" to slice by.{nearest(name, frame.columns)} Columns: {listing(frame.columns)}.')
+    return frame[name]
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    import polars as pl
+
+    if column.dtype == pl.Boolean or not column.dtype.is_numeric():
+        raise DataError(f'"{column.name}" is {column.dtype}; bins need a numeric column.')
+    result: NDArray[np.float64] = column.cast(pl.Float64).fill_null(math.nan).to_numpy()
+    return result
+
+
+def _encode(dimension: Dimension, frame: pl.DataFrame, limit: int) -> Coded:
+    if dimension.form == "where":
+        return _encode_condition(dimension, frame)
+    column = _column(frame, dimension.name)
+    if dimension.form == "edges":
+        return _encode_bins(column, dimension.argument)
+    if column.dtype.is_nested():
+        return _encode_list(dimension, column, limit)
+    if dimension.form == "values":
+        return _encode_chosen(column, dimension.argument)
+    if dimension.form == "top":
+        return _encode_top(column, dimension.argument[1])
+    return _encode_values(column, limit)
+
+
+def _expression(dimension: Dimension) -> pl.Expr:
+    import polars as pl
+
+    if isinstance(dimension.argument, pl.Expr):
+        return dimension.argument
+    try:
+        return pl.sql_expr(str(dimension.argument))
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(f'The condition of "{dimension.name}" cannot be read: {error}.') from error
+
+
+def _encode_condition(dimension: Dimension, frame: pl.DataFrame) -> Coded:
+    import polars as pl
+
+    try:
+        holds = frame.select(_expression(dimension).alias("holds"))["holds"]
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(f'The condition of "{dimension.name}" fails on the data: {error}.') from error
+    if holds.dtype != pl.Boolean or len(holds) != frame.height:
+        raise ConfigError(f'The condition of "{dimension.name}" must be true or false for each row, not {holds.dtype}.')
+    return Coded(np.where(holds.fill_null(value=False).to_numpy(), 0, -1).astype(np.int32), ("true",), partial=True)
+
+
+def _encode_bins(column: pl.Series, edges: Sequence[float]) -> Coded:
+    numbers = _numbers(column)
+    codes = np.searchsorted(np.asarray(edges), numbers, side="right").astype(np.int32)
+    codes[np.isnan(numbers)] = len(edges) + 1
+    bounds = [-math.inf, *edges, math.inf]
+    names = [f"{'(' if low == -math.inf else '['}{low:g}, {high:g})" for low, high in zip(bounds, bounds[1:], strict=False)]
+    if len(set(names)) < len(names):
+        names = [f"{'(' if low == -math.inf else '['}{low!r}, {high!r})" for low, high in zip(bounds, bounds[1:], strict=False)]
+    return Coded(codes, (*names, None))
+
+
+def _encode_chosen(column: pl.Series, values: Sequence[Any]) -> Coded:
+    coded = _encode_values(column, max(DEFAULT_LIMIT, column.n_unique()))
+    wanted = [None if value is None else _text(value) for value in values]
+    for value in wanted:
+        if value not in coded.values:
+            known = [v for v in coded.values if v is not None]
+            raise ConfigError(
+                f'"{column.name}" holds no "{value}".{nearest(str(value), known)} Values: {listing(known)}.'
+            )
+    place = np.array([wanted.index(v) if v in wanted else -1 for v in coded.values], dtype=np.int32)
+    return Coded(place[coded.codes], tuple(wanted), partial=True)
+
+
+def _encode_top(column: pl.Series, kept: Sequence[Any]) -> Coded:
+    coded = _encode_values(column, max(DEFAULT_LIMIT, column.n_unique()))
+    names = [_text(value) for value in kept]
+    other = OTHER if OTHER not in names else f"{OTHER} values"
+    place = [len(names) + 1 if v is None else names.index(v) if v in names else len(names) for v in coded.values]
+    return Coded(np.array(place, dtype=np.int32)[coded.codes], (*names, other, None))
+
+
+def _encode_values(column: pl.Series, limit: int) -> Coded:
+    """Codes of a column's values in ascending order, null last."""
+    import polars as pl
+
+    if column.dtype == pl.Object:
+        raise DataError(f'"{column.name}" holds mixed types; make it text or numbers to slice by it.')
+    if column.dtype == pl.Boolean:
+        column = column.cast(pl.UInt8)
+        words: Mapping[Any, str] | None = {0: "false", 1: "true"}
+    else:
+        words = None
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if column.dtype.is_numeric() or column.dtype.is_temporal():
+        return _encode_unique(column, limit, words)
+    array = column.cast(pl.String).to_arrow().dictionary_encode(null_encoding="encode")
+    values = array.dictionary.to_pylist()
+    within(len(values), column.name, limit)
+    return _in_order(array.indices.to_numpy(zero_copy_only=False), values, values)
+
+
+def _encode_unique(column: pl.Series, limit: int, words: Mapping[Any, str] | None) -> Coded:
+    import polars as pl
+
+    distinct = column.unique().sort(nulls_last=True)
+    within(len(distinct), column.name, limit)
+    values = distinct.to_list()
+    texts = [None if v is None else words[v] if words else _text(v) for v in values]
+    known = distinct.drop_nulls().to_physical().to_numpy()
+    physical = column.to_physical()
+    low = int(known[0]) if len(known) and known.dtype.kind in "iu" else 0
+    span = int(known[-1]) - low + 1 if len(known) and known.dtype.kind in "iu" else math.inf
+    filled = physical.fill_null(pl.lit(known[0] if len(known) else 0)).to_numpy()
+    if span <= 65_536:
+        table = np.zeros(int(span), dtype=np.int32)
+        table[known.astype(np.int64) - low] = np.arange(len(known), dtype=np.int32)
+        codes = table[filled.astype(np.int64) - low] if low else table[filled]
+    else:
+        codes = np.searchsorted(known, filled).astype(np.int32)
+    if column.null_count():
+        codes[column.is_null().to_numpy()] = len(known)
+    return Coded(codes, tuple(texts))
+
+
+def _in_order(codes: NDArray[Any], values: Sequence[Any], texts: Sequence[str | None]) -> Coded:
+    order = sorted(range(len(values)), key=lambda i: (values[i] is None, values[i] or ""))
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return Coded(place[codes], tuple(texts[i] for i in order))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def within(found: int, name: str, limit: int) -> None:
+    if found > limit:
+        raise DataError(
+            f'"{name}" has {found:,} distinct values, more than {limit:,} slices: '
+            f'keep the most frequent ("{name}=top(20)") or, for numbers, make bins ("{name}=quantiles(4)").'
+        )
+
+
+def _encode_list(dimension: Dimension, column: pl.Series, limit: int) -> Coded:
+    import polars as pl
+
+    if not isinstance(column.dtype, pl.List | pl.Array):
+        raise DataError(f'"{column.name}" is {column.dtype}; slices need plain values or lists of them.')
+    members = (
+        pl.DataFrame({"value": column, "row": np.arange(len(column))})
+        .explode("value", empty_as_null=False)
+        .unique(maintain_order=True)
+    )
+    values = members["value"].alias(column.name)
+    coded = _encode_chosen(values, dimension.argument) if dimension.form == "values" else _encode_values(values, limit)
+    return Coded(coded.codes, coded.values, members["row"].to_numpy(), coded.partial)
