@@ -97,18 +97,14 @@ def _field_names(metric: Metric) -> tuple[str, ...]:
     return metric.statistic.fields
 
 
-def evaluator(metrics: Sequence[Metric]) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """Returns the compiled function from totals [slices, fields] and rows [slices] to values and gradients."""
-    return _evaluator(tuple(metric.name for metric in metrics), tuple(metric.function for metric in metrics), tuple(metrics))
-
-
 _COMPILED: dict[Any, Callable[..., Any]] = {}
 
 
-def _evaluator(names: tuple[str, ...], functions: tuple[Any, ...], metrics: tuple[Metric, ...]) -> Callable[..., Any]:
-    key = (names, functions, metrics[0].statistic.identity)
+def _compiled(metrics: Sequence[Metric], make: Callable[..., Callable[..., Any]], *more: Any) -> Callable[..., Any]:
+    """Returns the compiled function of these metrics, made once."""
+    key = (make, tuple((m.name, m.function, m.statistic) for m in metrics), *more)
     if key not in _COMPILED:
-        _COMPILED[key] = _compile_fields(metrics)
+        _COMPILED[key] = make(tuple(metrics), *more)
     return _COMPILED[key]
 
 
@@ -136,7 +132,7 @@ def values_and_gradients(metrics: Sequence[Metric], total: Floats, rows: Any) ->
     slices = len(total)
     size = padded(slices)
     with scoped():
-        values, gradients = evaluator(metrics)(pad(total, size), pad(np.asarray(rows, dtype=np.float64), size))
+        values, gradients = _compiled(metrics, _compile_fields)(pad(total, size), pad(np.asarray(rows, dtype=np.float64), size))
     return np.asarray(values)[:, :slices], np.asarray(gradients)[:, :slices]
 
 
@@ -320,13 +316,9 @@ def arrays_of(sums: ScoreSums) -> tuple[HistogramArrays, Floats]:
 
 def score_values(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, gradients: bool = True) -> Any:
     """Returns values [metrics, slices], expectations, and gradients [metrics, entries, 2] of a padded histogram."""
-    import jax
-
-    key = ("scores", tuple(m.name for m in metrics), tuple(m.function for m in metrics), gradients)
-    if key not in _COMPILED:
-        _COMPILED[key] = _compile_scores(tuple(metrics), gradients)
+    compiled = _compiled(metrics, _compile_scores, gradients)
     with scoped():
-        answer = _COMPILED[key](arrays.slices, arrays.starts, arrays.scores, arrays.squares, weights)
+        answer = compiled(arrays.slices, arrays.starts, arrays.scores, arrays.squares, weights)
         return tuple(np.asarray(a) for a in answer)
 
 

@@ -78,7 +78,7 @@ def field_sums(
     import jax
 
     size = padded(cells)
-    kernel = _kernel(statistic.identity, statistic, size, weight is not None, squares)
+    kernel = _kernel(statistic, size, weight is not None, squares)
     needed = {role: array for role, array in arrays.items() if array is not None}
     sums: dict[str, NDArray[Any]] = {}
     with scoped():
@@ -115,9 +115,7 @@ def _unpack(statistic: Statistic, sums: dict[str, NDArray[Any]]) -> dict[str, ND
 
 
 @functools.lru_cache(maxsize=512)
-def _kernel(
-    identity: str, statistic: Statistic, size: int, weighted: bool, squares: bool
-) -> Callable[..., dict[str, Any]]:
+def _kernel(statistic: Statistic, size: int, weighted: bool, squares: bool) -> Callable[..., dict[str, Any]]:
     """Compiles the pass of one statistic for a number of cells; rows are padded to few sizes, each a trace."""
     import jax
     import jax.numpy as jnp

@@ -275,7 +275,8 @@ class Result:
 
     def of(self, model: str) -> Result:
         """Returns the rows of one model."""
-        return self._narrow("model", model)
+        narrowed = self._narrow("model", model)
+        return Result([e for e in self.evaluations if e.model == model], narrowed.to_polars())
 
     @property
     def models(self) -> list[str]:

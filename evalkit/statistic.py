@@ -82,6 +82,12 @@ class Statistic:
     def __post_init__(self) -> None:
         functools.update_wrapper(self, self.function)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistic) and (self.identity, self.function) == (other.identity, other.function)
+
+    def __hash__(self) -> int:
+        return hash((self.identity, self.function))
+
     @functools.cached_property
     def identity(self) -> str:
         """The name and bound parameters, as written into saved sums."""

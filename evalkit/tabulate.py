@@ -133,8 +133,18 @@ def keys_series(keys: Sequence[SliceKey]) -> pl.Series:
     """Returns slice keys as a column of lists of (column, value)."""
     import polars as pl
 
-    dtype = pl.List(pl.Struct({"column": pl.String, "value": pl.String}))
-    return pl.Series([[{"column": c, "value": v} for c, v in key] for key in keys], dtype=dtype)
+    pairs = [pair for key in keys for pair in key]
+    lengths = np.array([len(key) for key in keys], dtype=np.int64)
+    flat = pl.DataFrame(
+        {
+            "key": np.repeat(np.arange(len(keys)), lengths),
+            "pair": pl.DataFrame(pairs, schema={"column": pl.String, "value": pl.String}, orient="row").to_struct(),
+        }
+    )
+    lists = flat.group_by("key", maintain_order=True).agg("pair")
+    empty = pl.Series([[]], dtype=lists["pair"].dtype)
+    place = np.where(lengths > 0, np.cumsum(lengths > 0) - 1, lists.height)
+    return pl.concat([lists["pair"], empty]).gather(place)
 
 
 def _hidden(evaluation: Evaluation, names: Sequence[str]) -> pl.DataFrame | None:

@@ -1,0 +1,201 @@
+"""The settings of an evaluation, as evalkit.yaml holds them.
+
+>>> config = Config(data="predictions.parquet", label="label", score="score", slices=["sex", ["sex", "race"]])
+>>> [model.title for model in config.evaluated()], config.level
+(['score'], 0.95)
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from evalkit.config_errors import sentence
+from evalkit.errors import ConfigError, UsageError, listing
+from evalkit.yaml_lines import Place, line_of, read
+
+DEFAULT_FILE = "evalkit.yaml"
+Column = Annotated[str, Field(strict=True, min_length=1)]
+Whole = Annotated[int, Field(strict=True)]
+Many = list[Column]
+Slice = str | list[str | dict[str, Any]] | dict[str, Any]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Settings):
+    """One of several models whose outputs are columns of the data."""
+
+    name: Column | None = Field(None, description="The model's name in the results; by default its column.")
+    score: Column | None = Field(None, description="The column of its scores of the positive class.")
+    prediction: Column | None = Field(None, description="The column of its decisions, or of predicted numbers.")
+
+    @property
+    def title(self) -> str:
+        """The name in the results."""
+        return self.name or self.score or self.prediction or "data"
+
+
+class Bootstrap(_Settings):
+    """Bootstrap intervals for every metric."""
+
+    n: Whole = Field(1000, ge=20, description="The number of replicates.")
+    seed: Whole = Field(0, ge=0, description="Fixes the draws.")
+
+
+class Intervals(_Settings):
+    """How intervals are made, where not analytically."""
+
+    bootstrap: Bootstrap = Field(default_factory=lambda: Bootstrap(), description="Poisson weights, percentiles.")
+
+    @field_validator("bootstrap", mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class Config(_Settings):
+    """What is evaluated, how, and where the results go."""
+
+    data: Column | Many | None = Field(None, description="A file, a glob or a list of these: Parquet, CSV, Arrow, NDJSON.")
+    label: Column | None = Field(None, description="The column of labels.")
+    score: Column | None = Field(None, description="The column of scores of the positive class.")
+    prediction: Column | None = Field(None, description="The column of decisions, or of predicted numbers.")
+    models: list[Model] | None = Field(None, min_length=1, description="Several models, instead of score and prediction.")
+    name: Column | None = Field(None, description="The model's name in the results; by default its column.")
+    weight: Column | None = Field(None, description="The column of sampling weights.")
+    unit: Column | None = Field(None, description="The column of what was sampled, such as a user.")
+    id: Column | None = Field(None, description="The column that identifies a row.")
+    positive: bool | int | float | str | None = Field(None, description="The positive label, where not 0 and 1.")
+    task: Literal["binary", "regression"] | None = Field(None, description="Told by the data where it is left out.")
+    metrics: list[Column] | None = Field(None, min_length=1, description="Names; by default a set for the task.")
+    slices: list[Slice] = Field(default_factory=list, description="Columns, crosses, bins and conditions.")
+    max_slices: Whole = Field(10_000, ge=1, description="The most slices of one set.")
+    level: float = Field(0.95, gt=0, lt=1, description="The confidence level of intervals.")
+    intervals: Literal["analytic"] | Intervals = Field("analytic", description="analytic, or a bootstrap.")
+    min_rows: Whole = Field(1, ge=0, description="Slices with a smaller support are too_few_rows.")
+    suppress_below: Whole = Field(0, ge=0, description="Slices with fewer rows are hidden everywhere.")
+    drop_invalid: bool = Field(False, description="Whether rows with missing or infinite values are dropped.")
+    strict: bool = Field(False, description="Whether a score equal to the threshold is negative.")
+    rows: bool = Field(True, description="Whether rows are kept, for paired comparisons.")
+    cache: bool = Field(True, description="Whether compiled functions are kept for the next run.")
+    out: Column | None = Field(None, description="The folder that results are written into.")
+    report: bool | None = Field(None, description="Whether report.html is written; by default where its extra is there.")
+
+    @field_validator("metrics", "slices", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _word_is_a_mapping(cls, value: Any) -> Any:
+        return {"bootstrap": {}} if value == "bootstrap" else value
+
+    def evaluated(self) -> list[Model]:
+        """Returns the models, one where only score or prediction are set.
+
+        Raises:
+            ConfigError: both are set, or two models have one name.
+        """
+        alone = Model(name=self.name, score=self.score, prediction=self.prediction)
+        if self.models is None:
+            return [alone]
+        if alone != Model():
+            raise ConfigError("models holds names, scores and predictions: leave out name, score and prediction.")
+        titles = [model.title for model in self.models]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise ConfigError(f'Two models are named "{twice}"; give one another name.')
+        return self.models
+
+
+def load(path: str | Path) -> Config:
+    """Returns the settings of a file; its paths are relative to the file's folder.
+
+    Raises:
+        ConfigError: a setting does not exist or cannot hold; the message names file, line and choices.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no file {file}; `evalkit init DATA` writes one.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {file}: {error}") from error
+    config = parse(text, str(file))
+    data = [config.data] if isinstance(config.data, str) else config.data
+    return config.model_copy(
+        update={
+            "data": None if data is None else [beside(item, file.parent) for item in data],
+            "out": None if config.out is None else str(file.parent / Path(config.out).expanduser()),
+        }
+    )
+
+
+def parse(text: str, file: str = DEFAULT_FILE) -> Config:
+    """Returns the settings that a text holds; see `load`."""
+    raw, lines = read(text, file)
+    if raw is None:
+        raise ConfigError(f"{file} is empty; `evalkit init DATA` writes one.")
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}:1: Settings are written as `label: y`, one in a line.")
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(sentence(error, raw, lines, file, _choices)) from None
+    _check_names(config, lines, file)
+    return config
+
+
+def beside(item: str, folder: Path) -> str:
+    """Returns a path or glob as seen from here, that is written as seen from a folder."""
+    if "://" in item or folder == Path():
+        return item
+    path = Path(item).expanduser()
+    if path.is_absolute():
+        return str(path)
+    written_as_glob = any(character in item for character in "*?[")
+    return str(Path(glob.escape(str(folder)) if written_as_glob else folder) / path)
+
+
+def schema() -> dict[str, Any]:
+    """Returns the JSON Schema of evalkit.yaml, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": DEFAULT_FILE,
+    }
+
+
+def _choices(place: Place) -> list[str]:
+    """Returns the settings that may stand at a place."""
+    names = [part for part in place if isinstance(part, str)]
+    inner: dict[str, type[_Settings]] = {"models": Model, "intervals": Intervals, "bootstrap": Bootstrap}
+    return list((inner[names[-1]] if names else Config).model_fields)
+
+
+def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
+    """Metrics, slices and models that do not exist are found before any data are read."""
+    from evalkit.metrics import find
+    from evalkit.slicing import spec
+
+    checks = [(("metrics", i), find, name) for i, name in enumerate(config.metrics or ())]
+    checks += [(("slices", i), lambda item: spec.parse([item]), item) for i, item in enumerate(config.slices)]
+    checks += [(("models",), lambda _: config.evaluated(), None)]
+    checks += [(("models", i), _check_model, model) for i, model in enumerate(config.models or ())]
+    for place, check, item in checks:
+        try:
+            check(item)
+        except UsageError as error:
+            raise ConfigError(f"{file}:{line_of(place, lines)}: {error}") from None
+
+
+def _check_model(model: Model) -> None:
+    if model.score is None and model.prediction is None:
+        raise ConfigError(f'The model "{model.title}" needs its column: {listing(["score", "prediction"])}.')
