@@ -196,11 +196,11 @@ def _influences(e: Estimate, sums: AnySums) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _degrees(own: Estimate, other: Estimate) -> Floats:
+    """Degrees of freedom: those of the groups; for metrics that are not proportions, of the rarer class too."""
     groups = np.fmin(own.groups, other.groups)
-    if own.metric.kind == "delong":
-        rows = np.minimum(own.support, other.support)
-        return np.maximum(np.fmin(groups, rows) - 1, 1)
-    return np.where(np.isfinite(groups), np.maximum(groups - 1, 1), np.inf)
+    if own.metric.kind in ("wilson", "mover"):
+        return np.where(np.isfinite(groups), np.maximum(groups - 1, 1), np.inf)
+    return np.maximum(np.fmin(groups, np.minimum(own.rarer, other.rarer)) - 1, 1)
 
 
 def _statistic(
@@ -220,37 +220,32 @@ def _statistic(
         below = np.hypot(own.value - own_interval.low, other_interval.high - other.value) * np.sqrt(shared)
         above = np.hypot(own_interval.high - own.value, other.value - other_interval.low) * np.sqrt(shared)
         if kind == "mover":
-            return delta / np.sqrt(variance), delta - below, delta + above
+            normal = critical(level)
+            return delta * normal / np.where(delta > 0, below, above), delta - below, delta + above
         n, m = effective_rows(own, deff), effective_rows(other, deff)
         pooled = (n * own.value + m * other.value) / (n + m)
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m) * shared)
         return delta / error, delta - below, delta + above
     reach = critical(level, _degrees(own, other)) * np.sqrt(variance)
-    slopes = _slope(own), _slope(other)
-    error = np.sqrt((own.variance * slopes[0] ** 2 + other.variance * slopes[1] ** 2) * shared)
-    return (_scaled(own) - _scaled(other)) / error, delta - reach, delta + reach
+    (a, variance_a), (b, variance_b) = _scaled(own), _scaled(other)
+    return (a - b) / np.sqrt((variance_a + variance_b) * shared), delta - reach, delta + reach
 
 
-def _share(e: Estimate) -> Floats:
-    low, high = e.metric.range
-    return np.clip((e.value - low) / (high - low), 1e-15, 1 - 1e-15)
-
-
-def _scaled(e: Estimate) -> Floats:
-    """The value on the scale of its interval."""
+def _scaled(e: Estimate) -> tuple[Floats, Floats]:
+    """The value and its variance on the scale of its interval; metrics of cells with half a row more in each."""
+    value, variance = e.value, e.variance
+    if e.metric.statistic.form == "cells":
+        value, variance = e.smooth_value, e.smooth_variance
     if e.metric.kind in ("logit", "delong"):
-        return np.log(_share(e)) - np.log1p(-_share(e))
+        low, high = e.metric.range
+        share = np.clip((value - low) / (high - low), 1e-15, 1 - 1e-15)
+        return np.log(share) - np.log1p(-share), variance / (share * (1 - share) * (high - low)) ** 2
     if e.metric.kind == "atanh":
-        return np.arctanh(np.clip(e.value, -1 + 1e-12, 1 - 1e-12))
-    return np.log(e.value) if e.metric.kind == "log" else e.value
-
-
-def _slope(e: Estimate) -> Floats:
-    if e.metric.kind in ("logit", "delong"):
-        return 1 / (_share(e) * (1 - _share(e)) * (e.metric.range[1] - e.metric.range[0]))
-    if e.metric.kind == "atanh":
-        return 1 / (1 - np.clip(e.value, -1 + 1e-12, 1 - 1e-12) ** 2)
-    return 1 / e.value if e.metric.kind == "log" else np.ones_like(e.value)
+        inside = np.clip(value, -1 + 1e-12, 1 - 1e-12)
+        return np.arctanh(inside), variance / (1 - inside**2) ** 2
+    if e.metric.kind == "log":
+        return np.log(value), variance / value**2
+    return value, variance
 
 
 def _p_value(statistic: Floats, degrees: Floats) -> Floats:

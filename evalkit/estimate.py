@@ -44,7 +44,8 @@ class Estimate:
         smooth_variance: its variance, with the half rows.
         srs: effective number of rows were they drawn independently with weight 1, as a share of the support.
         parts: estimates of the two parts of a metric that is their sum.
-        expected: the value expected without any real effect; NaN unless the metric declares one.
+        expected: the value expected without any real effect, wider for clustered rows by the square root of the design
+            effect; NaN unless the metric declares one.
         heavy: (sum q)^2 / sum q^2 of the row values that the metric averages; infinite where that is not asked.
         largest_share: the largest row's share of their sum.
         bound: how far binned scores may move the value; 0 where exact.
@@ -283,8 +284,8 @@ def _tails(metric: Metric, names: tuple[str, ...], margin: FieldSums, rows: Any)
     with np.errstate(divide="ignore", invalid="ignore"):
         heavy = margin.total[:, place] ** 2 / margin.square[:, place, place]
         largest = unknown[1] if margin.largest is None else margin.largest[:, place] / np.abs(margin.total[:, place])
-    signed = np.isnan(heavy) | (metric.range[0] < 0)
-    return np.where(signed, np.inf, heavy), np.where(signed, np.nan, largest)
+    known = np.isfinite(heavy)
+    return np.where(known, heavy, np.inf), np.where(known, largest, np.nan)
 
 
 # --- histograms of scores ---
@@ -374,11 +375,16 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
         with np.errstate(divide="ignore", invalid="ignore"):
             kish = _read(metric, names, total**2 / square, None)
         nothing = np.full(slices, np.nan)
+        variance = _score_variance(sums, margin, gradient, count, stratified=metric.kind == "delong")
+        by_chance = expected[i, :slices]
+        if sums.clustered and metric.baseline is not None:
+            alone = _score_variance(margin, margin, gradient, count, stratified=False)
+            by_chance = by_chance * np.sqrt(np.maximum(variance / np.where(alone > 0, alone, np.inf), 1.0))
         result.append(
             Estimate(
                 metric=metric,
                 value=values[i, :slices],
-                variance=_score_variance(sums, margin, gradient, count, stratified=metric.kind == "delong"),
+                variance=variance,
                 rows=count.sum(1),
                 weight=total.sum(1),
                 support=support,
@@ -390,7 +396,7 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
                 smooth_variance=nothing,
                 srs=np.ones(slices),
                 parts=(),
-                expected=expected[i, :slices],
+                expected=by_chance,
                 heavy=np.full(slices, np.inf),
                 largest_share=nothing,
                 bound=bound * (2 if metric.name_of_function == "gini" else 1),

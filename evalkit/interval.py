@@ -98,7 +98,8 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
     approximate = _flag(e, kind, clustered, notes)
     low, high = (np.where(few | np.isnan(e.value), np.nan, end) for end in (low, high))
     if kind == "none":
-        _note_expected(e, low, notes)
+        approximate |= np.isfinite(low)
+        _note_expected(e, notes)
     bare = ~few & np.isfinite(e.value) & np.isnan(low) & (kind != "none")
     for index in np.flatnonzero(bare):
         notes[index].append("no interval: the rows do not vary")
@@ -141,7 +142,7 @@ def _heavy_note(e: Estimate) -> Callable[[int], str]:
     return note
 
 
-def _note_expected(e: Estimate, low: Floats, notes: list[list[str]]) -> None:
+def _note_expected(e: Estimate, notes: list[list[str]]) -> None:
     if e.metric.baseline is None:
         return
     for index in np.flatnonzero(np.isfinite(e.expected) & np.isfinite(e.value)):
@@ -276,11 +277,13 @@ def _none(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
 
 
 def _percentiles(e: Estimate, level: float, replicates: Floats) -> tuple[Floats, Floats]:
+    """Percentiles of the replicates in which the metric is defined, where those are at least 90%."""
     enough = np.isfinite(replicates).mean(0) >= 0.9
+    ends = np.full((2, replicates.shape[1]), np.nan)
     tail = (1 - level) / 2
-    filled = np.where(enough, np.where(np.isfinite(replicates), replicates, np.nanmedian(replicates, axis=0)), 0.0)
-    low, high = np.quantile(filled, [tail, 1 - tail], axis=0)
-    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
+    if enough.any():
+        ends[:, enough] = np.nanquantile(np.where(np.isfinite(replicates), replicates, np.nan)[:, enough], [tail, 1 - tail], axis=0)
+    return ends[0], ends[1]
 
 
 def _bootstrap(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:

@@ -193,7 +193,10 @@ def _label_and_prediction(
 
 
 def _looks_binary(label: pl.Series) -> bool:
-    return not label.dtype.is_float() and label.n_unique() <= 2 or bool(label.is_in([0, 1]).all()) if label.dtype.is_numeric() else True
+    if not label.dtype.is_numeric():
+        return True
+    zero_or_one = bool(((label == 0) | (label == 1)).all())
+    return zero_or_one or (not label.dtype.is_float() and label.n_unique() <= 2)
 
 
 def _binary(label: pl.Series, positive: Any) -> tuple[NDArray[np.int8], Any, Any]:

@@ -11,16 +11,18 @@ from evalkit.statistic import Batch, statistic
 
 @statistic(needs=())
 def column_values(batch: Batch, *, column: str | None = None) -> dict[str, Any]:
-    """The value of one column in each row; of every row 1 where no column is named."""
+    """The value of one column in each row and its size; 1 where no column is named."""
     import jax.numpy as jnp
 
     if column is None:
         first = next(values for values in (batch.label, batch.score, batch.prediction) if values is not None)
-        return {"value": jnp.ones(first.shape)}
-    return {"value": batch.columns[column]}
+        value = jnp.ones(first.shape)
+    else:
+        value = batch.columns[column]
+    return {"value": value, "size": jnp.abs(value)}
 
 
-@metric(column_values, range=(-math.inf, math.inf), interval="delta", task=None, heavy="value")
+@metric(column_values, range=(-math.inf, math.inf), interval="delta", task=None, heavy="size")
 def mean(s: Fields, *, column: str | None = None) -> Any:
     """Weighted mean of a column, in its unit.
 

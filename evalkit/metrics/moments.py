@@ -10,28 +10,29 @@ from evalkit.statistic import Batch, statistic
 
 
 def _shift(old: float, new: float) -> list[list[float]]:
-    """Moves sums of (1, y, p, yy, pp, yp), taken of values minus `old`, to values minus `new`."""
+    """Moves sums of (1, y, p, yy, pp, yp, squared error), taken of values minus `old`, to values minus `new`."""
     d = old - new
     return [
-        [1, 0, 0, 0, 0, 0],
-        [d, 1, 0, 0, 0, 0],
-        [d, 0, 1, 0, 0, 0],
-        [d * d, 2 * d, 0, 1, 0, 0],
-        [d * d, 0, 2 * d, 0, 1, 0],
-        [d * d, d, d, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 0],
+        [d, 1, 0, 0, 0, 0, 0],
+        [d, 0, 1, 0, 0, 0, 0],
+        [d * d, 2 * d, 0, 1, 0, 0, 0],
+        [d * d, 0, 2 * d, 0, 1, 0, 0],
+        [d * d, d, d, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 1],
     ]
 
 
 @statistic(needs=("label", "prediction"), shift=_shift)
 def moments(batch: Batch, *, pivot: float = 0.0) -> dict[str, Any]:
-    """First and second moments of label and prediction, both minus a pivot near them.
+    """First and second moments of label and prediction, both minus a pivot near them, and the squared error.
 
     Args:
         batch: label and prediction [rows] float64.
         pivot: subtracted first, so that large values lose no precision.
     """
     y, p = batch.label - pivot, batch.prediction - pivot
-    return {"y": y, "p": p, "yy": y * y, "pp": p * p, "yp": y * p}
+    return {"y": y, "p": p, "yy": y * y, "pp": p * p, "yp": y * p, "squared": (p - y) ** 2}
 
 
 def _variance(s: Fields, pair: str) -> Any:
@@ -44,7 +45,7 @@ def _variance(s: Fields, pair: str) -> Any:
     return jnp.where(jnp.abs(value) <= noise, 0.0, value)
 
 
-@metric(moments, range=(-math.inf, 1), better="higher", interval="delta", task="regression")
+@metric(moments, range=(-math.inf, 1), better="higher", interval="delta", task="regression", heavy="squared")
 def r2(s: Fields) -> Any:
     """Share of the labels' variance explained: 1 - squared error / variance of the labels.
 
@@ -53,11 +54,10 @@ def r2(s: Fields) -> Any:
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
     0.5
     """
-    squared_error = s.mean("yy") - 2 * s.mean("yp") + s.mean("pp")
-    return 1 - ratio(squared_error, _variance(s, "yy"))
+    return 1 - ratio(s.mean("squared"), _variance(s, "yy"))
 
 
-@metric(moments, range=(-math.inf, 1), better="higher", interval="delta", task="regression")
+@metric(moments, range=(-math.inf, 1), better="higher", interval="delta", task="regression", heavy="squared")
 def explained_variance(s: Fields) -> Any:
     """Share of the labels' variance explained, a constant error forgiven.
 
@@ -70,7 +70,7 @@ def explained_variance(s: Fields) -> Any:
     return 1 - ratio(of_error, _variance(s, "yy"))
 
 
-@metric(moments, range=(-1, 1), better="higher", interval="atanh", task="regression")
+@metric(moments, range=(-1, 1), better="higher", interval="atanh", task="regression", heavy="squared")
 def pearson_r(s: Fields) -> Any:
     """Linear correlation of labels and predictions.
 
