@@ -235,6 +235,6 @@ def calibration_p_value(h: Histogram) -> Any:
     width, weight = _cumulative_range(h)
     scale = root(h.total(h.squares * h.scores * (1 - h.scores)))
     x = jnp.maximum(ratio(width, scale), 1e-3)[:, None]
-    odd = 2.0 * jnp.arange(1, 201) - 1
+    odd = 2 * jnp.arange(1.0, 201.0) - 1
     terms = (1 / x**2 + 1 / (odd * math.pi) ** 2) * jnp.exp(-((odd * math.pi / x) ** 2) / 2)
     return jnp.clip(1 - 8 * terms.sum(-1), 0.0, 1.0) + ratio(0.0, weight)

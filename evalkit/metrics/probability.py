@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from evalkit.metric import Fields, metric, ratio
 from evalkit.statistic import Batch, statistic
 
@@ -17,7 +19,7 @@ def probability(batch: Batch) -> dict[str, Any]:
     """
     import jax.numpy as jnp
 
-    wide = jnp.promote_types(batch.score.dtype, jnp.zeros(()).dtype)
+    wide = np.promote_types(batch.score.dtype, jnp.zeros(()).dtype)
     epsilon = float(jnp.finfo(batch.score.dtype).eps)
     score, label = batch.score.astype(wide), batch.label.astype(wide)
     inside = jnp.clip(score, epsilon, 1 - epsilon)
