@@ -20,7 +20,7 @@ METRICS = {
     "log_loss": "BinaryCrossEntropy",
     "brier_score": "MeanSquaredError",
 }
-SLICES = ([], ["region"], ["product"], ["region", "product"])
+SLICES: tuple[list[str], ...] = ([], ["region"], ["product"], ["region", "product"])
 
 
 def analyze(path: Path, repeats: int) -> dict[str, Any]:

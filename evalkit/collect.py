@@ -15,7 +15,7 @@ import numpy as np
 from evalkit import kernels, score_keys
 from evalkit.slicing.cubes import Cube
 from evalkit.statistic import Statistic
-from evalkit.sums import AnySums, FieldSums, ScoreSums, regroup
+from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,7 @@ GROUPS = 256
 BUDGET_BYTES = 512 * 2**20
 _ENTRY_BYTES = 4 + 8 + 16
 _MOST_BINNED_CELLS = 1 << 22
+_WIDE_CELL = 1000
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ def _fields(
     return FieldSums(parts["count"], parts["total"], square, largest, pivot)
 
 
-def _cell_sums(
-    statistic: Statistic, rows: Rows, cube: Cube, options: Options, pivot: float
-) -> dict[str, NDArray[Any]]:
+def _cell_sums(statistic: Statistic, rows: Rows, cube: Cube, options: Options, pivot: float) -> dict[str, NDArray[Any]]:
     codes, cells = cube.codes, cube.cells
     taken = _taken(rows, cube)
     if rows.group is not None:
@@ -142,14 +141,20 @@ def _taken(rows: Rows, cube: Cube) -> dict[str, Any]:
 
 def _rolled(cells: NDArray[Any], slices: NDArray[np.int32], size: int, largest: bool) -> NDArray[Any]:
     """Adds cells up to slices, or takes the largest."""
+    if not size:
+        return np.zeros((0, *cells.shape[1:]), dtype=cells.dtype)
+    if len(slices) == size and np.array_equal(slices, np.arange(size)):
+        return cells
+    if cells[0].size > _WIDE_CELL and not largest:
+        result: NDArray[Any] = np.zeros((size, *cells.shape[1:]), dtype=cells.dtype)
+        for cell in np.flatnonzero(slices >= 0):
+            result[slices[cell]] += cells[cell]
+        return result
     inside = np.flatnonzero(slices >= 0)
     order = inside[np.argsort(slices[inside], kind="stable")]
     starts = np.searchsorted(slices[order], np.arange(size))
-    if not size:
-        return np.zeros((0, *cells.shape[1:]), dtype=cells.dtype)
     add = np.maximum if largest else np.add
-    result: NDArray[Any] = add.reduceat(cells[order], starts, axis=0)
-    return result
+    return np.asarray(add.reduceat(cells[order], starts, axis=0))
 
 
 def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options) -> ScoreSums:
@@ -162,10 +167,14 @@ def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: 
     lowest, highest = _key_range(rows)
     cells = max(cube.cells for cube in cubes) * 2
     bits = 8 * rows.score.dtype.itemsize
-    shift = next((s for s in range(bits) if ((highest >> s) - (lowest >> s) + 1) * cells <= _MOST_BINNED_CELLS), bits - 1)
+    shift = next(
+        (s for s in range(bits) if ((highest >> s) - (lowest >> s) + 1) * cells <= _MOST_BINNED_CELLS), bits - 1
+    )
     if rows.group is not None:
         return _sorted_scores(rows, cubes, offsets, shift)
-    return _binned_scores(rows, cubes, offsets, shift, lowest >> shift, (highest >> shift) - (lowest >> shift) + 1, options)
+    return _binned_scores(
+        rows, cubes, offsets, shift, lowest >> shift, (highest >> shift) - (lowest >> shift) + 1, options
+    )
 
 
 def _key_range(rows: Rows) -> tuple[int, int]:
@@ -194,7 +203,10 @@ def _sorted_scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], sh
             slices = roll_up.slices[codes]
             by_slice = _stable_order(slices, len(roll_up.keys))
             parts[roll_up.slice_set] = _entries(
-                *(None if a is None else a if by_slice is None else a[by_slice] for a in (slices, key, label, weight, group)),
+                *(
+                    None if a is None else a if by_slice is None else a[by_slice]
+                    for a in (slices, key, label, weight, group)
+                ),
                 offset=offsets[roll_up.slice_set],
                 rows=rows,
                 shift=shift,
@@ -268,13 +280,11 @@ def _concatenated(parts: Sequence[ScoreSums]) -> ScoreSums:
     if len(parts) == 1:
         return first
     names = ("slices", "keys", "groups", "count", "total", "square")
-    joined = {
+    joined: dict[str, Any] = {
         name: None if getattr(first, name) is None else np.concatenate([getattr(part, name) for part in parts])
         for name in names
     }
-    return ScoreSums(
-        **joined, shift=first.shift, dtype=first.dtype, probabilities=first.probabilities, size=first.size
-    )
+    return ScoreSums(**joined, shift=first.shift, dtype=first.dtype, probabilities=first.probabilities, size=first.size)
 
 
 def _binned_scores(
@@ -298,17 +308,19 @@ def _binned_scores(
         )
         for roll_up in cube.roll_ups:
             sums = {n: _rolled(a, roll_up.slices, len(roll_up.keys), largest=False) for n, a in cells.items()}
-            held = np.nonzero(sums["count"].any(axis=2))
+            flat = {name: array.reshape(-1, 2) for name, array in sums.items()}
+            held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
+            slices, keys = np.divmod(held.astype(np.int32), np.int32(bins))
             parts[roll_up.slice_set] = ScoreSums(
-                slices=(held[0] + offsets[roll_up.slice_set]).astype(np.int32),
-                keys=held[1].astype(np.int64) + lowest,
+                slices=slices + np.int32(offsets[roll_up.slice_set]),
+                keys=keys.astype(np.int64) + lowest,
                 groups=None,
-                count=sums["count"][held],
-                total=sums["total"][held] if "total" in sums else None,
-                square=sums["square"][held] if "square" in sums else None,
+                count=flat["count"][held].astype(np.int64),
+                total=flat["total"][held] if "total" in flat else None,
+                square=flat["square"][held] if "square" in flat else None,
                 shift=shift,
                 dtype=str(rows.score.dtype),
                 probabilities=rows.probabilities,
                 size=offsets[-1],
             )
-    return regroup(_concatenated([parts[index] for index in sorted(parts)]))
+    return _concatenated([parts[index] for index in sorted(parts)])

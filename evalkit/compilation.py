@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -36,7 +37,7 @@ def scoped() -> Iterator[None]:
 
     folder = cache_folder()
     with jax.enable_x64(True):
-        if folder is None or jax.config.jax_compilation_cache_dir is not None:
+        if folder is None or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
             yield
             return
         with _kept_in(folder):
@@ -48,14 +49,15 @@ def _kept_in(folder: Path) -> Iterator[None]:
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
+    config: Any = jax.config
     settings = {**_SETTINGS, "jax_compilation_cache_dir": str(folder)}
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: getattr(config, name) for name in settings}
     for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()  # type: ignore[no-untyped-call]
+        config.update(name, value)
+    compilation_cache.reset_cache()
     try:
         yield
     finally:
         for name, value in before.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()  # type: ignore[no-untyped-call]
+            config.update(name, value)
+        compilation_cache.reset_cache()

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,9 +32,9 @@ class _Settings(BaseModel):
 class Model(_Settings):
     """One of several models whose outputs are columns of the data."""
 
-    name: Column | None = Field(None, description="The model's name in the results; by default its column.")
-    score: Column | None = Field(None, description="The column of its scores of the positive class.")
-    prediction: Column | None = Field(None, description="The column of its decisions, or of predicted numbers.")
+    name: Column | None = Field(default=None, description="The model's name in the results; by default its column.")
+    score: Column | None = Field(default=None, description="The column of its scores of the positive class.")
+    prediction: Column | None = Field(default=None, description="The column of its decisions, or of predicted numbers.")
 
     @property
     def title(self) -> str:
@@ -44,14 +45,14 @@ class Model(_Settings):
 class Bootstrap(_Settings):
     """Bootstrap intervals for every metric."""
 
-    n: Whole = Field(1000, ge=20, description="The number of replicates.")
-    seed: Whole = Field(0, ge=0, description="Fixes the draws.")
+    n: Whole = Field(default=1000, ge=20, description="The number of replicates.")
+    seed: Whole = Field(default=0, ge=0, description="Fixes the draws.")
 
 
 class Intervals(_Settings):
     """How intervals are made, where not analytically."""
 
-    bootstrap: Bootstrap = Field(default_factory=lambda: Bootstrap(), description="Poisson weights, percentiles.")
+    bootstrap: Bootstrap = Field(default_factory=Bootstrap, description="Poisson weights, percentiles.")
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -62,30 +63,42 @@ class Intervals(_Settings):
 class Config(_Settings):
     """What is evaluated, how, and where the results go."""
 
-    data: Column | Many | None = Field(None, description="A file, a glob or a list of these: Parquet, CSV, Arrow, NDJSON.")
-    label: Column | None = Field(None, description="The column of labels.")
-    score: Column | None = Field(None, description="The column of scores of the positive class.")
-    prediction: Column | None = Field(None, description="The column of decisions, or of predicted numbers.")
-    models: list[Model] | None = Field(None, min_length=1, description="Several models, instead of score and prediction.")
-    name: Column | None = Field(None, description="The model's name in the results; by default its column.")
-    weight: Column | None = Field(None, description="The column of sampling weights.")
-    unit: Column | None = Field(None, description="The column of what was sampled, such as a user.")
-    id: Column | None = Field(None, description="The column that identifies a row.")
-    positive: bool | int | float | str | None = Field(None, description="The positive label, where not 0 and 1.")
-    task: Literal["binary", "regression"] | None = Field(None, description="Told by the data where it is left out.")
-    metrics: list[Column] | None = Field(None, min_length=1, description="Names; by default a set for the task.")
+    data: Column | Many | None = Field(
+        default=None, description="A file, a glob or a list of these: Parquet, CSV, Arrow, NDJSON."
+    )
+    label: Column | None = Field(default=None, description="The column of labels.")
+    score: Column | None = Field(default=None, description="The column of scores of the positive class.")
+    prediction: Column | None = Field(default=None, description="The column of decisions, or of predicted numbers.")
+    models: list[Model] | None = Field(
+        default=None, min_length=1, description="Several models, instead of score and prediction."
+    )
+    name: Column | None = Field(default=None, description="The model's name in the results; by default its column.")
+    weight: Column | None = Field(default=None, description="The column of sampling weights.")
+    unit: Column | None = Field(default=None, description="The column of what was sampled, such as a user.")
+    id: Column | None = Field(default=None, description="The column that identifies a row.")
+    positive: bool | int | float | str | None = Field(
+        default=None, description="The positive label, where not 0 and 1."
+    )
+    task: Literal["binary", "regression"] | None = Field(
+        default=None, description="Told by the data where it is left out."
+    )
+    metrics: list[Column] | None = Field(
+        default=None, min_length=1, description="Names; by default a set for the task."
+    )
     slices: list[Slice] = Field(default_factory=list, description="Columns, crosses, bins and conditions.")
-    max_slices: Whole = Field(10_000, ge=1, description="The most slices of one set.")
-    level: float = Field(0.95, gt=0, lt=1, description="The confidence level of intervals.")
-    intervals: Literal["analytic"] | Intervals = Field("analytic", description="analytic, or a bootstrap.")
-    min_rows: Whole = Field(1, ge=0, description="Slices with a smaller support are too_few_rows.")
-    suppress_below: Whole = Field(0, ge=0, description="Slices with fewer rows are hidden everywhere.")
-    drop_invalid: bool = Field(False, description="Whether rows with missing or infinite values are dropped.")
-    strict: bool = Field(False, description="Whether a score equal to the threshold is negative.")
-    rows: bool = Field(True, description="Whether rows are kept, for paired comparisons.")
-    cache: bool = Field(True, description="Whether compiled functions are kept for the next run.")
-    out: Column | None = Field(None, description="The folder that results are written into.")
-    report: bool | None = Field(None, description="Whether report.html is written; by default where its extra is there.")
+    max_slices: Whole = Field(default=10_000, ge=1, description="The most slices of one set.")
+    level: float = Field(default=0.95, gt=0, lt=1, description="The confidence level of intervals.")
+    intervals: Literal["analytic"] | Intervals = Field(default="analytic", description="analytic, or a bootstrap.")
+    min_rows: Whole = Field(default=1, ge=0, description="Slices with a smaller support are too_few_rows.")
+    suppress_below: Whole = Field(default=0, ge=0, description="Slices with fewer rows are hidden everywhere.")
+    drop_invalid: bool = Field(default=False, description="Whether rows with missing or infinite values are dropped.")
+    strict: bool = Field(default=False, description="Whether a score equal to the threshold is negative.")
+    rows: bool = Field(default=True, description="Whether rows are kept, for paired comparisons.")
+    cache: bool = Field(default=True, description="Whether compiled functions are kept for the next run.")
+    out: Column | None = Field(default=None, description="The folder that results are written into.")
+    report: bool | None = Field(
+        default=None, description="Whether report.html is written; by default where its extra is there."
+    )
 
     @field_validator("metrics", "slices", mode="before")
     @classmethod
@@ -185,10 +198,12 @@ def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
     from evalkit.metrics import find
     from evalkit.slicing import spec
 
-    checks = [(("metrics", i), find, name) for i, name in enumerate(config.metrics or ())]
-    checks += [(("slices", i), lambda item: spec.parse([item]), item) for i, item in enumerate(config.slices)]
-    checks += [(("models",), lambda _: config.evaluated(), None)]
-    checks += [(("models", i), _check_model, model) for i, model in enumerate(config.models or ())]
+    checks: list[tuple[Place, Callable[[Any], object], Any]] = [
+        *((("metrics", i), find, name) for i, name in enumerate(config.metrics or ())),
+        *((("slices", i), lambda item: spec.parse([item]), item) for i, item in enumerate(config.slices)),
+        (("models",), Config.evaluated, config),
+        *((("models", i), _check_model, model) for i, model in enumerate(config.models or ())),
+    ]
     for place, check, item in checks:
         try:
             check(item)

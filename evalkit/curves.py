@@ -1,7 +1,8 @@
 """Curves over every threshold, from the histogram of scores.
 
-`roc` (false positive rate, recall), `precision_recall` (recall, precision), `calibration` (mean score, share of positives
-with its interval, by bins of the score) and `gain` (share of rows called positive, share of positives among them).
+`roc` (false positive rate, recall), `precision_recall` (recall, precision), `calibration` (mean score, share of
+positives with its interval, by bins of the score) and `gain` (share of rows called positive, share of positives among
+them).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Each slice against the rest of the rows: is the gap real, and which are the worst?
 
-The rest is disjoint from the slice, so two independent estimates are compared; where units have rows on both sides, their
-groups' influences are subtracted first. Ranking is by shrunk difference: sorting raw values picks small slices by chance.
+The rest is disjoint from the slice, so two independent estimates are compared; where units have rows on both sides,
+their groups' influences are subtracted first. Ranking is by shrunk difference: sorting raw values picks small slices by
+chance.
 """
 
 from __future__ import annotations
@@ -158,9 +159,7 @@ def _places(overall: ScoreSums, sums: ScoreSums) -> NDArray[np.int64]:
     return np.searchsorted(codes, np.searchsorted(distinct, sums.keys) * width + sums.groups)
 
 
-def _test(
-    name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnySums, evaluation: Evaluation
-) -> _Test:
+def _test(name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnySums, evaluation: Evaluation) -> _Test:
     level = evaluation.settings.level
     deff = design_effect(own)
     own_interval, other_interval = (intervals(e, level, deff) for e in (own, other))
@@ -185,13 +184,16 @@ def _joint_variance(own: Estimate, other: Estimate, sums: AnySums, others: AnySu
         return own.variance + other.variance
     (a, held_a), (b, held_b) = _influences(own, sums), _influences(other, others)
     width = max(a.shape[1], b.shape[1])
-    a, b, held_a, held_b = (np.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in (a, b, held_a, held_b))
-    return group_variance(a - b, held_a | held_b)
+
+    def widened(array: Any) -> Any:
+        return np.pad(array, ((0, 0), (0, width - array.shape[1])))
+
+    return group_variance(widened(a) - widened(b), widened(held_a) | widened(held_b))
 
 
 def _influences(e: Estimate, sums: AnySums) -> tuple[Floats, NDArray[np.bool_]]:
     if isinstance(sums, ScoreSums):
-        return group_influence(sums, sums.margin(), e.gradient)
+        return group_influence(sums, e.gradient)
     return np.einsum("sgf,sf->sg", sums.total, e.gradient), sums.count.sum(-1) > 0
 
 
@@ -249,22 +251,24 @@ def _scaled(e: Estimate) -> tuple[Floats, Floats]:
 
 
 def _p_value(statistic: Floats, degrees: Floats) -> Floats:
-    from scipy import stats
+    from scipy import special
 
-    size = np.abs(statistic)
+    below = -np.abs(statistic)
     finite = np.isfinite(degrees)
-    return np.where(finite, 2 * stats.t.sf(size, np.where(finite, degrees, 1)), 2 * stats.norm.sf(size))
+    return 2 * np.where(finite, special.stdtr(np.where(finite, degrees, 1), below), special.ndtr(below))
 
 
 def _small_counts(p: Floats, own: Estimate, other: Estimate, deff: float) -> Floats:
     """Replaces the normal p-value by the mid-p of Fisher's exact test where under 5 rows are expected in a cell."""
-    from scipy import stats
-
     n, m = (np.nan_to_num(np.round(effective_rows(e, deff)), posinf=0).astype(np.int64) for e in (own, other))
     hits, all_hits = np.round(own.value * n), np.round(own.value * n) + np.round(other.value * m)
     pooled = all_hits / np.maximum(n + m, 1)
     small = (np.minimum(pooled, 1 - pooled) * np.minimum(n, m) < _LEAST_EXPECTED) & np.isfinite(p)
     result = p.copy()
+    if not small.any():
+        return result
+    from scipy import stats
+
     for index in np.flatnonzero(small):
         law = stats.hypergeom(n[index] + m[index], int(all_hits[index]), n[index])
         k = int(hits[index])
@@ -313,4 +317,8 @@ def _table(evaluation: Evaluation, tests: Sequence[_Test]) -> pl.DataFrame:
     )
     rank = pl.Series(np.repeat(np.arange(len(tests)), len(index)))
     by_size = np.nan_to_num(np.abs(frame["delta_shrunk"].to_numpy()), nan=-1.0)
-    return frame.with_columns(rank=rank, size=by_size).sort(["rank", "size"], descending=[False, True], maintain_order=True).drop("rank", "size")
+    return (
+        frame.with_columns(rank=rank, size=by_size)
+        .sort(["rank", "size"], descending=[False, True], maintain_order=True)
+        .drop("rank", "size")
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.compilation import scoped
 from evalkit.histogram import Histogram
-from evalkit.kernels import pad, padded
+from evalkit.kernels import pad, padded, padded_entries
 from evalkit.metric import Fields, Metric
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
@@ -91,6 +91,12 @@ def estimate(metrics: Sequence[Metric], sums: AnySums) -> list[Estimate]:
     return result
 
 
+def _in_range(metric: Metric, values: Floats) -> Floats:
+    """Moves values that rounding put outside the metric's range to its end; others show that the range is wrong."""
+    inside = np.clip(values, *metric.range)
+    return np.where(np.abs(values - inside) <= 1e-6, inside, values)
+
+
 # --- statistics of a few fields ---
 
 
@@ -128,12 +134,12 @@ def _compile_fields(metrics: tuple[Metric, ...]) -> Callable[..., Any]:
 
 def values_and_gradients(metrics: Sequence[Metric], total: Floats, rows: Any) -> tuple[Floats, Floats]:
     """Returns values [metrics, slices] and gradients [metrics, slices, fields] at totals [slices, fields]."""
-    import jax
-
     slices = len(total)
     size = padded(slices)
     with scoped():
-        values, gradients = _compiled(metrics, _compile_fields)(pad(total, size), pad(np.asarray(rows, dtype=np.float64), size))
+        values, gradients = _compiled(metrics, _compile_fields)(
+            pad(total, size), pad(np.asarray(rows, dtype=np.float64), size)
+        )
     return np.asarray(values)[:, :slices], np.asarray(gradients)[:, :slices]
 
 
@@ -145,7 +151,9 @@ def _of_fields(metrics: Sequence[Metric], sums: FieldSums) -> list[Estimate]:
     values, gradients = values_and_gradients(metrics, margin.total, rows)
     smooth = _smoothed(metrics, margin, rows, weight) if cells else (values, gradients, np.zeros(len(rows)))
     return [
-        _field_estimate(metric, sums, margin, rows, weight, values[i], gradients[i], (smooth[0][i], smooth[1][i], smooth[2]))
+        _field_estimate(
+            metric, sums, margin, rows, weight, values[i], gradients[i], (smooth[0][i], smooth[1][i], smooth[2])
+        )
         for i, metric in enumerate(metrics)
     ]
 
@@ -182,7 +190,7 @@ def _field_estimate(
         srs = smooth_value * (1 - smooth_value) / as_counts / supporting
     return Estimate(
         metric=metric,
-        value=value,
+        value=_in_range(metric, value),
         variance=variance,
         rows=rows,
         weight=weight,
@@ -211,8 +219,6 @@ def _cell_squares(sums: FieldSums, margin: FieldSums) -> Floats:
 
 def _read(metric: Metric, names: tuple[str, ...], array: Any, rows: Any) -> Floats:
     """Applies a metric's support to counts or weights [..., cells]."""
-    import jax
-
     if metric.support is None:
         return np.asarray(rows, dtype=np.float64)
     with scoped():
@@ -220,7 +226,13 @@ def _read(metric: Metric, names: tuple[str, ...], array: Any, rows: Any) -> Floa
 
 
 def _support(
-    metric: Metric, names: tuple[str, ...], sums: FieldSums, margin: FieldSums, squares: Floats | None, rows: Any, weight: Any
+    metric: Metric,
+    names: tuple[str, ...],
+    sums: FieldSums,
+    margin: FieldSums,
+    squares: Floats | None,
+    rows: Any,
+    weight: Any,
 ) -> tuple[Floats, Floats, Floats, Floats]:
     support = _read(metric, names, margin.count, rows)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -233,7 +245,7 @@ def _support(
     if not sums.clustered:
         return support, kish, nothing, nothing
     of_groups = _read(metric, names, sums.count, sums.count.sum(-1)) if metric.support else sums.count.sum(-1)
-    held = sums.count.sum(-1) > 0 if metric.kind not in ("wilson",) else of_groups > 0
+    held = (of_groups if metric.kind == "wilson" else sums.count.sum(-1)) > 0
     of_groups = of_groups.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         group_kish = of_groups.sum(1) ** 2 / (of_groups**2).sum(1)
@@ -303,7 +315,7 @@ class HistogramArrays:
 
 def arrays_of(sums: ScoreSums) -> tuple[HistogramArrays, Floats]:
     """Returns the padded layout of a histogram without groups and its weights [entries, 2], padded."""
-    entries, size = padded(len(sums.keys), 1024), padded(sums.size + 1)
+    entries, size = padded_entries(len(sums.keys)), padded(sums.size + 1)
     slices = np.full(entries, size - 1, dtype=np.int32)
     slices[: len(sums.keys)] = sums.slices
     starts = np.searchsorted(slices, np.arange(size)).astype(np.int32)
@@ -329,7 +341,12 @@ def _compile_scores(metrics: tuple[Metric, ...], gradients: bool) -> Callable[..
 
     def one(metric: Metric, slices: Any, starts: Any, scores: Any, squares: Any, weights: Any) -> Any:
         h = Histogram(
-            slices=slices, starts=starts, scores=scores, negatives=weights[:, 0], positives=weights[:, 1], squares=squares
+            slices=slices,
+            starts=starts,
+            scores=scores,
+            negatives=weights[:, 0],
+            positives=weights[:, 1],
+            squares=squares,
         )
         value = metric.evaluate(h)
         expected = jnp.full_like(value, jnp.nan)
@@ -364,7 +381,10 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
     values, expected, slopes = score_values(metrics, arrays, weights)
     entries = len(margin.keys)
     count = _by_slice(margin.slices, margin.count, slices)
-    total, square = (_by_slice(margin.slices, a, slices) for a in (margin.weights, margin.squares))
+    total, square = (
+        count.astype(np.float64) if a is None else _by_slice(margin.slices, a, slices)
+        for a in (margin.total, margin.square)
+    )
     groups = _score_groups(sums)
     bound = _bounds(margin, total) if margin.shift else np.zeros(slices)
     names = ("negatives", "positives")
@@ -383,7 +403,7 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
         result.append(
             Estimate(
                 metric=metric,
-                value=values[i, :slices],
+                value=_in_range(metric, values[i, :slices]),
                 variance=variance,
                 rows=count.sum(1),
                 weight=total.sum(1),
@@ -411,7 +431,8 @@ def _by_slice(slices: Any, values: Any, size: int) -> Any:
     result = np.zeros((size, values.shape[1]), dtype=values.dtype)
     if len(slices):
         starts = np.flatnonzero(np.diff(slices, prepend=-1))
-        result[slices[starts]] = np.add.reduceat(values, starts, axis=0)
+        for column in range(values.shape[1]):
+            result[slices[starts], column] = np.add.reduceat(values[:, column], starts)
     return result
 
 
@@ -430,7 +451,7 @@ def _score_groups(sums: ScoreSums) -> Floats:
 def _score_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats, count: Any, *, stratified: bool) -> Floats:
     """Sum of squared influences; for DeLong's interval apart for each class, each with its n / (n - 1)."""
     if sums.groups is not None:
-        return _score_group_variance(sums, margin, gradient)
+        return _score_group_variance(sums, gradient)
     by_class = _by_slice(margin.slices, margin.squares * gradient**2, sums.size)
     if stratified:
         return (by_class * count / np.maximum(count - 1, 1)).sum(1)
@@ -439,12 +460,12 @@ def _score_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats, count:
     return np.maximum(by_class.sum(1) - centre, 0.0)
 
 
-def _score_group_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats) -> Floats:
-    influence, held = group_influence(sums, margin, gradient)
+def _score_group_variance(sums: ScoreSums, gradient: Floats) -> Floats:
+    influence, held = group_influence(sums, gradient)
     return group_variance(influence, held)
 
 
-def group_influence(sums: ScoreSums, margin: ScoreSums, gradient: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def group_influence(sums: ScoreSums, gradient: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Returns each group's influence on each slice's metric [slices, groups], and where groups hold rows."""
     if sums.groups is None:
         raise ValueError("no groups of units")
@@ -456,7 +477,7 @@ def group_influence(sums: ScoreSums, margin: ScoreSums, gradient: Floats) -> tup
     amount = (sums.weights * gradient[place]).sum(1)
     influence = np.bincount(code, weights=amount, minlength=sums.size * size).reshape(sums.size, size)
     held = np.bincount(code, minlength=sums.size * size).reshape(sums.size, size) > 0
-    return influence, held
+    return influence.astype(np.float64, copy=False), held
 
 
 def _bounds(margin: ScoreSums, total: Floats) -> Floats:

@@ -113,7 +113,7 @@ def evaluate(
         UsageError: the call, a setting or the data are wrong; one sentence says what.
     """
     started = time.perf_counter()
-    say = progress or (lambda step: None)
+    say = progress or _silent
     _check_settings(level, min_rows, suppress_below, intervals)
     asked = _asked(metrics)
     sets = parse(slices)
@@ -121,7 +121,7 @@ def evaluate(
     say("reading")
     columns = Columns(label, score, prediction, weight, unit, id, extra)
     frame, columns = _frame(data, columns, sets, model, features, task)
-    if not any((columns.label, columns.extra)) and not asked:
+    if columns.label is None and not columns.extra and not asked:
         raise UsageError("Name the column of labels: label=...")
     if columns.label is not None and columns.score is None and columns.prediction is None:
         raise UsageError("Name the column of scores (score=...) or of predictions (prediction=...), or give model=.")
@@ -195,10 +195,15 @@ def evaluate_arrays(metric: Metric, arrays: tuple[Any, ...], *, weight: Any, uni
     return Alone(table["value"][0], Interval(table["low"][0], table["high"][0]))
 
 
+def _silent(_step: str) -> None:
+    """Says nothing."""
+
+
 def _check_settings(level: float, min_rows: int, suppress_below: int, intervals: Any) -> None:
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
-    for setting, value in (("min_rows", min_rows), ("suppress_below", suppress_below)):
+    whole: dict[str, Any] = {"min_rows": min_rows, "suppress_below": suppress_below}
+    for setting, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError(f"{setting} must be a whole number of at least 0, not {value!r}.")
     if not isinstance(intervals, Bootstrap) and intervals != "analytic":
@@ -235,7 +240,7 @@ def _frame(
 
     column = _free_name(frame, type(model).__name__)
     frame = frame.with_columns(pl.Series(column, outputs))
-    return frame, replace(columns, **{role: column})
+    return frame, replace(columns, score=column) if role == "score" else replace(columns, prediction=column)
 
 
 def _free_name(frame: pl.DataFrame, name: str) -> str:
@@ -280,7 +285,10 @@ def resolve(
     for metric in asked:
         if metric.task is not None and metric.task != checked.task:
             fitting = [n for n, m in catalog.catalog().items() if m.task in (None, checked.task)]
-            raise ConfigError(f'"{metric.name}" is for {metric.task} labels, these are {checked.task}. Metrics: {listing(fitting, 100)}.')
+            raise ConfigError(
+                f'"{metric.name}" is for {metric.task} labels, these are {checked.task}. '
+                f"Metrics: {listing(fitting, 100)}."
+            )
         name = metric.name
         bound = _bind_threshold(metric, checked, strict)
         needs = bound.statistic.needs
@@ -299,7 +307,8 @@ def resolve(
 def _default_names(checked: Checked) -> list[str]:
     if checked.task == "regression":
         return list(DEFAULT_METRICS["regression"])
-    rows, names = checked.rows, []
+    rows = checked.rows
+    names: list[str] = []
     if rows.score is not None:
         names += DEFAULT_METRICS["scores"]
         names += DEFAULT_METRICS["probabilities"] if rows.probabilities else ()
@@ -319,7 +328,7 @@ def _bind_threshold(metric: Metric, checked: Checked, strict: bool) -> Metric:
         raise ConfigError(f'"{metric.name}" needs scores to apply its threshold to; there are only predictions.')
     if threshold is None and not rows.probabilities:
         raise ConfigError(
-            f'"{metric.name}" needs a threshold, since scores lie outside [0, 1]: "{metric.name}@0" or {metric.name}(threshold=0).'
+            f'"{metric.name}" needs a threshold, since scores lie outside [0, 1]: "{metric.name}@threshold=0", say.'
         )
     return metric.bind(
         threshold=0.5 if threshold is None else float(threshold), strict=bool(metric.parameters.get("strict")) or strict

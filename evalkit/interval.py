@@ -1,7 +1,7 @@
 """Intervals from values and variances, by each metric's declared kind.
 
-Which kind suits which metric, and what it reaches, was settled by simulation; `tests/test_coverage.py` repeats it. Where
-rows are too few for a kind the answer is `too_few_rows`; where it is known to be rough, `approximate`.
+Which kind suits which metric, and what it reaches, was settled by simulation; `tests/test_coverage.py` repeats it.
+Where rows are too few for a kind the answer is `too_few_rows`; where it is known to be rough, `approximate`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 MOST_EXACT_GROUPS = 40
-_NEEDS = {"wilson": 1, "mover": 1, "atanh": 2, "log": 2, "logit": 2, "delong": 2, "delta": 2, "bootstrap": 10, "none": 1}
+_NEEDS = {
+    "wilson": 1,
+    "mover": 1,
+    "atanh": 2,
+    "log": 2,
+    "logit": 2,
+    "delong": 2,
+    "delta": 2,
+    "bootstrap": 10,
+    "none": 1,
+}
 _LEAST_ROWS = 10
 _LEAST_GROUPS = 5
 
@@ -88,7 +98,7 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
     kind: Kind = "bootstrap" if replicates is not None else e.metric.kind
     clustered = bool(np.isfinite(e.groups).any())
     with np.errstate(all="ignore"):
-        low, high = _METHODS[kind](e, level, deff) if replicates is None else _percentiles(e, level, replicates)
+        low, high = _METHODS[kind](e, level, deff) if replicates is None else _percentiles(level, replicates)
     few = e.support < _NEEDS[kind]
     if e.metric.statistic.form == "sums" and kind != "none":
         few |= e.rows < _LEAST_ROWS
@@ -122,10 +132,13 @@ def _flag(e: Estimate, kind: Kind, clustered: bool, notes: list[list[str]]) -> F
             notes[index].append(note(int(index)))
 
     mark(e.bound > 0, lambda i: f"scores binned: within {e.bound[i]:.1e}")
-    if kind in ("delong",):
+    if kind == "delong":
         mark(e.support < 20, lambda i: f"{e.support[i]:.0f} rows of the rarer class")
     if kind in ("logit", "log", "delta", "atanh", "bootstrap") and e.metric.statistic.form != "cells":
-        mark(e.rarer < 50, lambda i: f"{e.rarer[i]:.0f} rows of the rarer class" if e.metric.task == "binary" else f"{e.rows[i]} rows")
+        mark(
+            e.rarer < 50,
+            lambda i: f"{e.rarer[i]:.0f} rows of the rarer class" if e.metric.task == "binary" else f"{e.rows[i]} rows",
+        )
     if clustered and kind != "none":
         mark(e.groups < MOST_EXACT_GROUPS, lambda i: f"{e.groups[i]:.0f} groups of units")
     mark(e.heavy < 100, _heavy_note(e))
@@ -151,13 +164,12 @@ def _note_expected(e: Estimate, notes: list[list[str]]) -> None:
 
 def critical(level: float, degrees: Floats | float = np.inf) -> Floats:
     """Returns the two-sided critical value of Student's t, of the normal for infinite degrees of freedom."""
-    from scipy import stats
+    from scipy import special
 
     wide = np.asarray(degrees, dtype=np.float64)
-    normal = stats.norm.ppf((1 + level) / 2)
-    some = np.isfinite(wide)
-    t = stats.t.ppf((1 + level) / 2, np.where(some, np.maximum(wide, 1), 1)) if some.any() else normal
-    return np.where(some, t, normal)
+    finite = np.isfinite(wide)
+    t = special.stdtrit(np.where(finite, np.maximum(wide, 1), 1), (1 + level) / 2)
+    return np.where(finite, t, special.ndtri((1 + level) / 2))
 
 
 def wilson(value: Floats, n: Floats, z: Floats) -> tuple[Floats, Floats]:
@@ -222,14 +234,14 @@ def _smooth(e: Estimate) -> tuple[Floats, Floats]:
     return e.value, np.sqrt(e.variance)
 
 
-def _atanh(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _atanh(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     value, error = _smooth(e)
     inside = np.clip(value, -1 + 1e-12, 1 - 1e-12)
     reach = critical(level, _degrees(e)) * error / (1 - inside**2)
     return np.tanh(np.arctanh(inside) - reach), np.tanh(np.arctanh(inside) + reach)
 
 
-def _log(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _log(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     value, error = _smooth(e)
     degrees = _degrees(e) if e.metric.statistic.form == "cells" else _mean_degrees(e)
     value = np.where(value > 0, value, np.nan)
@@ -252,42 +264,44 @@ def _on_logit(e: Estimate, z: Floats, fallback: Floats) -> tuple[Floats, Floats]
     return bottom + width * np.where(edge, wide[0], low), bottom + width * np.where(edge, wide[1], high)
 
 
-def _logit(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _logit(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     return _on_logit(e, critical(level, _mean_degrees(e)), np.minimum(e.rarer, e.kish))
 
 
-def _delong(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _delong(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     """Source: DeLong et al. (1988), on the logit, with Student's t of the rarer class."""
     rarer = np.minimum(e.support, e.kish)
     degrees = np.maximum(np.where(np.isfinite(e.groups), np.minimum(e.groups, rarer), rarer) - 1, 1)
     return _on_logit(e, critical(level, degrees), np.where(np.isfinite(e.groups), np.minimum(e.groups, rarer), rarer))
 
 
-def _delta(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _delta(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     reach = critical(level, _mean_degrees(e)) * np.sqrt(e.variance)
     reach = np.where(e.variance > 0, reach, np.nan)
     return np.maximum(e.value - reach, e.metric.range[0]), np.minimum(e.value + reach, e.metric.range[1])
 
 
-def _none(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _none(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     """No interval, except well above the value expected by chance, where the metric is smooth."""
     low, high = _on_logit(e, critical(level, _mean_degrees(e)), e.rarer)
     well_above = (e.value > 2 * e.expected) & (e.variance > 0) & (e.support >= _LEAST_ROWS)
     return np.where(well_above, low, np.nan), np.where(well_above, high, np.nan)
 
 
-def _percentiles(e: Estimate, level: float, replicates: Floats) -> tuple[Floats, Floats]:
+def _percentiles(level: float, replicates: Floats) -> tuple[Floats, Floats]:
     """Percentiles of the replicates in which the metric is defined, where those are at least 90%."""
     enough = np.isfinite(replicates).mean(0) >= 0.9
     ends = np.full((2, replicates.shape[1]), np.nan)
     tail = (1 - level) / 2
     if enough.any():
-        ends[:, enough] = np.nanquantile(np.where(np.isfinite(replicates), replicates, np.nan)[:, enough], [tail, 1 - tail], axis=0)
+        ends[:, enough] = np.nanquantile(
+            np.where(np.isfinite(replicates), replicates, np.nan)[:, enough], [tail, 1 - tail], axis=0
+        )
     return ends[0], ends[1]
 
 
-def _bootstrap(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
-    raise ConfigError(f"\"{e.metric.name}\" needs bootstrap replicates.")
+def _bootstrap(e: Estimate, _level: float, _deff: float) -> tuple[Floats, Floats]:
+    raise ConfigError(f'"{e.metric.name}" needs bootstrap replicates.')
 
 
 _METHODS: dict[Kind, Callable[[Estimate, float, float], tuple[Floats, Floats]]] = {

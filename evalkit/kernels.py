@@ -32,6 +32,16 @@ def padded(n: int, least: int = 8) -> int:
     return max(least, 1 << max(n - 1, 0).bit_length())
 
 
+def padded_entries(n: int) -> int:
+    """Returns the size that n entries of a histogram are padded to: a power of two, or one and a half of one.
+
+    >>> padded_entries(5000), padded_entries(7000)
+    (6144, 8192)
+    """
+    size = padded(n, _LEAST)
+    return size * 3 // 4 if size > 2 * _LEAST and n <= size * 3 // 4 else size
+
+
 def chunks(n: int, chunk_rows: int) -> Iterator[tuple[slice, int]]:
     """Yields the rows of each chunk and the size that it is padded to."""
     for start in range(0, n, chunk_rows):
@@ -188,7 +198,7 @@ def score_bins(
         chunk_rows: the rows of one pass.
 
     Returns:
-        `count` [cells, bins, 2] int64; with weights also `total` and `square`, float64.
+        `count` [cells, bins, 2] int32, int64 from 2^31 rows; with weights also `total` and `square`, float64.
     """
     import jax
 
@@ -202,12 +212,7 @@ def score_bins(
             weights = None if weight is None else pad(weight[rows], width)
             arrays = (pad(scores[rows], width), pad(labels[rows], width), pad(codes[rows], width))
             sums = kernel(sums, *arrays, weights, rows.stop - rows.start, lowest, bins)
-        return {
-            name: np.asarray(value)[: cells * bins * 2].reshape(cells, bins, 2).astype(
-                np.int64 if name == "count" else np.float64, copy=False
-            )
-            for name, value in sums.items()
-        }
+        return {name: np.asarray(value)[: cells * bins * 2].reshape(cells, bins, 2) for name, value in sums.items()}
 
 
 @functools.lru_cache(maxsize=64)

@@ -142,11 +142,14 @@ class Metric:
                 raise ConfigError(f'"{key}" of {self.name_of_function} must be a number, not "{value}".')
         reads = keyword_parameters(self.statistic.function)
         statistic = self.statistic.bind(**{k: v for k, v in parameters.items() if k in reads})
-        parts = self.parts and (
-            tuple(part.bind(**{k: v for k, v in parameters.items() if k in part._defaults()}) for part in self.parts[0]),
-            self.parts[1],
-        )
+        parts = None
+        if self.parts is not None:
+            (first, second), factor = self.parts
+            parts = ((first._bind_known(parameters), second._bind_known(parameters)), factor)
         return replace(self, statistic=statistic, parameters={**self.parameters, **parameters}, parts=parts)
+
+    def _bind_known(self, parameters: Mapping[str, Parameter]) -> Metric:
+        return self.bind(**{key: value for key, value in parameters.items() if key in self._defaults()})
 
     def evaluate(self, sums: Any) -> Array:
         """Returns the metric of one slice's sums, a scalar."""

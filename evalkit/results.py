@@ -178,7 +178,13 @@ class Evaluation:
         if counts[0] < below:
             raise DataError(f"All rows together are {counts[0]:,}, fewer than suppress_below={below:,}.")
         hidden = [set[SliceKey](), *suppressed(sets[1:], int(counts[0]), below)]
-        kept = np.array([i for i, (s, k) in enumerate(zip(_set_numbers(self.plan), self.plan.slices, strict=True)) if k not in hidden[s]])
+        kept = np.array(
+            [
+                i
+                for i, (s, k) in enumerate(zip(_set_numbers(self.plan), self.plan.slices, strict=True))
+                if k not in hidden[s]
+            ]
+        )
         plan = Plan(
             self.plan.slice_sets,
             tuple(tuple(k for k in keys if k not in gone) for keys, gone in zip(self.plan.keys, hidden, strict=True)),
@@ -200,7 +206,9 @@ def _set_numbers(plan: Plan) -> list[int]:
 
 def _union(left: Plan, right: Plan) -> Plan:
     keys = tuple(
-        tuple(dict.fromkeys([*mine, *theirs])) if set(theirs) <= set(mine) else tuple(sorted({*mine, *theirs}, key=_order))
+        tuple(dict.fromkeys([*mine, *theirs]))
+        if set(theirs) <= set(mine)
+        else tuple(sorted({*mine, *theirs}, key=_order))
         for mine, theirs in zip(left.keys, right.keys, strict=True)
     )
     return Plan(left.slice_sets, keys)
@@ -409,4 +417,3 @@ def load(folder: str | Path) -> Result:
     from evalkit.storage import load as read
 
     return read(folder)
-

@@ -149,8 +149,8 @@ def _weights(series: pl.Series) -> NDArray[np.float64]:
     negative = weights < 0
     if negative.any():
         raise DataError(
-            f'"{series.name}" has {int(negative.sum()):,} negative weights, the first in row {int(negative.argmax()):,} '
-            "(counting from 0)."
+            f'"{series.name}" has {int(negative.sum()):,} negative weights, the first in row '
+            f"{int(negative.argmax()):,} (counting from 0)."
         )
     return weights
 
@@ -187,7 +187,12 @@ def _label_and_prediction(
     if task == "regression":
         if prediction is None:
             raise UsageError("Regression needs prediction=, the column of predicted numbers.")
-        return _floats(label, "labels").astype(np.float64), _floats(prediction, "predictions").astype(np.float64), task, None
+        return (
+            _floats(label, "labels").astype(np.float64),
+            _floats(prediction, "predictions").astype(np.float64),
+            task,
+            None,
+        )
     codes, positive, negative = _binary(label, positive)
     return codes, None if prediction is None else _decisions(prediction, positive, negative), task, positive
 
@@ -238,8 +243,8 @@ def _decisions(prediction: pl.Series, positive: Any, negative: Any) -> NDArray[n
     strange = [v for v in distinct if v not in allowed]
     if strange or len(distinct) > 2:
         raise DataError(
-            f'Predictions in "{prediction.name}" hold {listing([repr(v) for v in strange or distinct], 5)}, which is no label; '
-            "scores go into score=, and numeric labels need task=regression."
+            f'Predictions in "{prediction.name}" hold {listing([repr(v) for v in strange or distinct], 5)}, '
+            "which is no label; scores go into score=, and numeric labels need task=regression."
         )
     return (prediction == positive).to_numpy().astype(np.int8)
 
@@ -250,16 +255,16 @@ def require_probabilities(rows: Rows, column: str, metric: str) -> None:
         return
     outside = (rows.score < 0) | (rows.score > 1)
     raise DataError(
-        f'"{metric}" needs probabilities, but "{column}" has {int(outside.sum()):,} scores outside [0, 1], the first in row '
-        f"{int(outside.argmax()):,} (counting from 0)."
+        f'"{metric}" needs probabilities, but "{column}" has {int(outside.sum()):,} scores outside [0, 1], the '
+        f"first in row {int(outside.argmax()):,} (counting from 0)."
     )
 
 
 _CONDITIONS: Mapping[str, tuple[str, Any]] = {
     "above -1": ("labels and predictions above -1", lambda y, p: (y > -1) & (p > -1)),
-    "label not negative": ("labels of at least 0", lambda y, p: y >= 0),
-    "label positive": ("labels above 0", lambda y, p: y > 0),
-    "prediction positive": ("predictions above 0", lambda y, p: p > 0),
+    "label not negative": ("labels of at least 0", lambda y, _: y >= 0),
+    "label positive": ("labels above 0", lambda y, _: y > 0),
+    "prediction positive": ("predictions above 0", lambda _, p: p > 0),
 }
 
 

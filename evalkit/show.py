@@ -42,7 +42,7 @@ def remark(row: dict[str, Any]) -> str:
 def lines(result: Result, most: int = _MOST_LINES) -> tuple[list[tuple[str, ...]], int]:
     """Returns the first rows of the table as text, and how many were left out."""
     table = result.to_polars()
-    shown = [
+    shown: list[tuple[str, ...]] = [
         (
             str(row["model"]),
             str(row["slice"]),

@@ -80,7 +80,7 @@ class Statistic:
     shift: Callable[[float, float], Any] | None = None
 
     def __post_init__(self) -> None:
-        functools.update_wrapper(self, self.function)
+        functools.update_wrapper(self, self.function)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Statistic) and (self.identity, self.function) == (other.identity, other.function)
@@ -103,7 +103,7 @@ class Statistic:
         names: list[str] = []
 
         def read(one: Any) -> None:
-            columns = {name: one for name in column_names(self)}
+            columns = dict.fromkeys(column_names(self), one)
             names.extend(self._values(Batch(one, one, one, columns)))
 
         jax.eval_shape(read, jax.ShapeDtypeStruct((1,), "float32"))  # type: ignore[no-untyped-call]
@@ -147,7 +147,8 @@ def identify(name: str, parameters: Mapping[str, Parameter]) -> str:
     >>> identify("confusion", {"threshold": 0.5, "strict": False})
     'confusion@threshold=0.5'
     """
-    parts = [f"{key}={write(value)}" for key, value in sorted(parameters.items()) if value not in (None, False)]
+    given = {key: value for key, value in sorted(parameters.items()) if value is not None and value is not False}
+    parts = [f"{key}={write(value)}" for key, value in given.items()]
     return "@".join([name, ",".join(parts)]) if parts else name
 
 
@@ -158,6 +159,7 @@ def write(value: Parameter) -> str:
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
+@functools.cache
 def keyword_parameters(function: Callable[..., Any]) -> dict[str, Parameter]:
     """Returns a function's keyword-only parameters with their defaults."""
     kinds = inspect.signature(function).parameters.values()

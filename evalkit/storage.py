@@ -1,8 +1,8 @@
 """Results on disk: written whole or not at all, checked when read.
 
-A folder holds `metrics.parquet` and `metrics.json` (the table), `sums/` (what adds up: `plan.json` and a Parquet file for
-each model and statistic), `rows.parquet` (labels, scores and slices, for paired comparisons), `run.json` (what was run) and
-`report.html`.
+A folder holds `metrics.parquet` and `metrics.json` (the table), `sums/` (what adds up: `plan.json` and a Parquet file
+for each model and statistic), `rows.parquet` (labels, scores and slices, for paired comparisons), `run.json` (what was
+run) and `report.html`.
 """
 
 from __future__ import annotations
@@ -60,17 +60,33 @@ def save(
     target = Path(folder)
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists; choose another folder, or say overwrite.")
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{target} is a file, not a folder.")
+    if target.exists():
+        require_own(target)
     with _written_aside(target) as aside:
         run = {**describe(result), **(extra or {})}
         _write_tables(result, aside)
         _write_sums(result, aside / "sums")
-        run["files"] = _write_rows(result, aside) + ["metrics.parquet", "metrics.json", "sums", "run.json"]
+        run["files"] = [*_write_rows(result, aside), "metrics.parquet", "metrics.json", "sums", "run.json"]
         if report is not False and _write_report(result, aside, run, required=report is True):
             run["files"] = sorted([*run["files"], "report.html"])
         (aside / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
     return target
+
+
+def require_own(folder: Path) -> None:
+    """Raises OutputError for a folder that may not be replaced: one that holds anything but evalkit's results."""
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder.")
+    try:
+        ours = (
+            not any(folder.iterdir()) or "evalkit" in json.loads((folder / "run.json").read_text("utf-8"))["versions"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"{folder} holds something else than results of evalkit; it is left alone. Choose another folder."
+        )
 
 
 @contextmanager
@@ -88,7 +104,7 @@ def _written_aside(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         if _disk_full(error):
             raise InternalError(f"The disk is full; nothing was written to {target}.") from error
-        if isinstance(error, OSError) and not isinstance(error, ImportError):
+        if isinstance(error, OSError):
             raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
         raise
 
@@ -153,7 +169,7 @@ def _write_report(result: Result, folder: Path, run: Mapping[str, Any], *, requi
 def describe(result: Result) -> dict[str, Any]:
     """Returns what was run: versions, settings, the data's fingerprint, timings."""
     import jax
-    import polars
+    import polars as pl
 
     import evalkit
 
@@ -164,7 +180,7 @@ def describe(result: Result) -> dict[str, Any]:
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "jax": jax.__version__,
-            "polars": polars.__version__,
+            "polars": pl.__version__,
         },
         "models": [_describe_one(evaluation) for evaluation in result.evaluations],
     }
@@ -267,7 +283,8 @@ def _rows_of(evaluation: Evaluation) -> pl.DataFrame:
 def _same_rows(left: Evaluation, right: Evaluation) -> bool:
     if left.rows is None or right.rows is None or left.n != right.n:
         return False
-    same = bool(np.array_equal(left.rows.rows.label, right.rows.rows.label)) if left.rows.rows.label is not None else True
+    label, other = left.rows.rows.label, right.rows.rows.label
+    same = label is None or (other is not None and bool(np.array_equal(label, other)))
     mine, theirs = left.settings.columns.id, right.settings.columns.id
     if mine and theirs:
         return same and bool(left.rows.frame[mine].equals(right.rows.frame[theirs]))
@@ -325,7 +342,8 @@ def _plan_json(evaluation: Evaluation) -> dict[str, Any]:
         "rows": evaluation.n,
         "dropped": evaluation.dropped,
         "metrics": [
-            {"name": name, "metric": m.name_of_function, "parameters": dict(m.parameters)} for name, m in evaluation.metrics
+            {"name": name, "metric": m.name_of_function, "parameters": dict(m.parameters)}
+            for name, m in evaluation.metrics
         ],
         "settings": settings,
         "slice_sets": [[_dimension_json(d) for d in s.dimensions] for s in evaluation.plan.slice_sets],

@@ -5,6 +5,8 @@ Sums of other rows, days or machines are added with `add` once their slices are 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +73,8 @@ class FieldSums:
 
     def take(self, index: NDArray[np.int64]) -> FieldSums:
         """Returns the sums of some slices."""
-        parts = {name: getattr(self, name) for name in ("count", "total", "square", "largest")}
-        return replace(self, **{name: None if array is None else array[index] for name, array in parts.items()})
+        names = ("count", "total", "square", "largest")
+        return replace(self, **_each(self, names, lambda array: array[index]))
 
     def at_pivot(self, statistic: Statistic, pivot: float) -> FieldSums:
         """Returns the sums as if `pivot` had been subtracted from the rows' values."""
@@ -91,6 +93,15 @@ class FieldSums:
         if self.largest is not None and other.largest is not None:
             largest = np.maximum(self.largest, other.largest) if sign > 0 else np.full_like(self.largest, np.nan)
         return FieldSums(count, _held(total, count), _held(square, count), largest, self.pivot)
+
+
+_ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
+
+
+def _each(sums: Any, names: tuple[str, ...], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Changes the arrays of these names, those that there are."""
+    arrays = {name: getattr(sums, name) for name in names}
+    return {name: None if array is None else change(array) for name, array in arrays.items()}
 
 
 def _held(array: Any, count: Counts) -> Any:
@@ -136,15 +147,15 @@ class ScoreSums:
         """Whether entries are kept apart by groups of units."""
         return self.groups is not None
 
-    @property
+    @functools.cached_property
     def weights(self) -> Floats:
         """Summed weights [entries, 2]."""
         return self.count.astype(np.float64) if self.total is None else self.total
 
-    @property
+    @functools.cached_property
     def squares(self) -> Floats:
         """Summed squared weights [entries, 2]."""
-        return self.count.astype(np.float64) if self.square is None else self.square
+        return self.weights if self.square is None else self.square
 
     def scores(self) -> Floats:
         """Returns the score of each entry; the middle of its bin where bits were dropped."""
@@ -166,8 +177,7 @@ class ScoreSums:
         place = np.full(self.size, -1, dtype=np.int64)
         place[index] = np.arange(len(index))
         kept = place[self.slices] >= 0
-        parts = {n: getattr(self, n) for n in ("slices", "keys", "groups", "count", "total", "square")}
-        cut = replace(self, **{n: None if a is None else a[kept] for n, a in parts.items()})
+        cut = replace(self, **_each(self, _ARRAYS, lambda array: array[kept]))
         return regroup(replace(cut, slices=place[cut.slices].astype(np.int32), size=len(index)), ordered=False)
 
     def coarser(self, shift: int) -> ScoreSums:
@@ -222,8 +232,7 @@ def regroup(sums: ScoreSums, ordered: bool = True) -> ScoreSums:
     if not ordered:
         last = (sums.groups,) if sums.groups is not None else ()
         order = np.lexsort((*last, sums.keys, sums.slices))
-        parts = {n: getattr(sums, n) for n in ("slices", "keys", "groups", "count", "total", "square")}
-        sums = replace(sums, **{n: None if a is None else a[order] for n, a in parts.items()})
+        sums = replace(sums, **_each(sums, _ARRAYS, lambda array: array[order]))
     if not len(sums.keys):
         return sums
     new = (np.diff(sums.slices) != 0) | (np.diff(sums.keys) != 0)

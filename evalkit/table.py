@@ -40,7 +40,7 @@ def read(data: Any, columns: Sequence[str] | None = None) -> pl.DataFrame:
     import polars as pl
 
     source = describe(data)
-    lazy = _lazy(data, columns)
+    lazy = scan(data, columns)
     try:
         names = lazy.collect_schema().names()
         if columns is not None:
@@ -73,7 +73,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _lazy(data: Any, columns: Sequence[str] | None) -> pl.LazyFrame:
+def scan(data: Any, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    """Returns the data as a lazy frame; of what must be converted, only the columns that are needed."""
     import polars as pl
 
     if isinstance(data, pl.LazyFrame):
@@ -92,11 +93,15 @@ def _lazy(data: Any, columns: Sequence[str] | None) -> pl.LazyFrame:
     if module == "pyarrow" or hasattr(data, "__arrow_c_stream__"):
         return pl.DataFrame(pl.from_arrow(data)).lazy()
     if isinstance(data, Iterable):
-        parts = [_lazy(part, columns) for part in data]
+        parts = [scan(part, columns) for part in data]
         if parts:
-            return pl.concat([part.select(columns) if columns is not None else part for part in parts], how="vertical_relaxed")
+            return pl.concat(
+                [part.select(columns) if columns is not None else part for part in parts], how="vertical_relaxed"
+            )
         raise DataError("The iterator of batches is empty.")
-    raise DataError(f"Data of type {type(data).__name__} cannot be read; give a path, a frame, a table or a mapping of arrays.")
+    raise DataError(
+        f"Data of type {type(data).__name__} cannot be read; give a path, a frame, a table or a mapping of arrays."
+    )
 
 
 def _from_arrays(data: Mapping[str, Any], columns: Sequence[str] | None) -> pl.DataFrame:
@@ -147,7 +152,7 @@ def _from_pandas(data: Any, columns: Sequence[str] | None) -> pl.LazyFrame:
 
 def _files(pattern: str) -> list[str]:
     if any(character in pattern for character in "*?["):
-        found = sorted(glob.glob(pattern, recursive=True))
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         if not found and not Path(pattern).exists():
             raise DataError(f'No file matches "{pattern}".')
         return found or [pattern]

@@ -173,7 +173,9 @@ def _hidden(evaluation: Evaluation, names: Sequence[str]) -> pl.DataFrame | None
             "weight": nothing,
             "status": pl.repeat("suppressed", size, eager=True, dtype=pl.String),
             "approximate": pl.repeat(False, size, eager=True, dtype=pl.Boolean),
-            "note": pl.repeat(f"hidden: under {below} rows, or would reveal such a slice", size, eager=True, dtype=pl.String),
+            "note": pl.repeat(
+                f"hidden: under {below} rows, or would reveal such a slice", size, eager=True, dtype=pl.String
+            ),
             "slice_key": keys_series(keys).gather(order),
         },
     )

@@ -1,9 +1,9 @@
-"""YAML with the line of every key, and without its surprises.
+r"""YAML with the line of every key, and without its surprises.
 
 `yes`, `no`, `on` and `off` are text, as are dates and `12:30`; `true` and `false` are booleans. A key that is written
 twice is refused.
 
->>> value, lines = read("label: y\\nslices:\\n  - sex\\n", "evalkit.yaml")
+>>> value, lines = read("label: y\nslices:\n  - sex\n", "evalkit.yaml")
 >>> value, lines[("slices", 0)]
 ({'label': 'y', 'slices': ['sex']}, 3)
 """
@@ -11,7 +11,7 @@ twice is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -23,7 +23,18 @@ _CORE = {
     "null": (r"~|null|Null|NULL|", "~nN"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "int": (r"[-+]?[0-9]+", "-+0123456789"),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+0123456789."),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
+
+_CONSTRUCT: dict[str, Callable[[str], Any]] = {
+    "null": lambda text: None,  # noqa: ARG005
+    "bool": lambda text: text.lower() == "true",
+    "int": int,
+    "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+    "str": str,
 }
 
 
@@ -98,9 +109,7 @@ def _scalar(node: Any, file: str) -> Any:
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
     text = str(node.value)
     try:
-        if kind == "float":
-            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        return {"str": str, "int": int, "null": lambda _: None, "bool": lambda word: word.lower() == "true"}[kind](text)
+        return _CONSTRUCT[kind](text)
     except (KeyError, ValueError):
         line = node.start_mark.line + 1
         raise ConfigError(f'{file}:{line}: "{text}" with the tag {node.tag} cannot be read.') from None

@@ -1,7 +1,7 @@
 """Which crosses to compute so that every slice set is a roll-up of one of them, and each row is touched seldom.
 
-A cube holds the cells of a cross of dimensions. Small slice sets share one: with `sex`, `race` and their cross, each row
-falls in one cell of sex x race, and all three sets are sums of cells.
+A cube holds the cells of a cross of dimensions. Small slice sets share one: with `sex`, `race` and their cross, each
+row falls in one cell of sex x race, and all three sets are sums of cells.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_SHARED_CELLS = 4096
 _MOST_DENSE_CELLS = 1 << 24
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _cube(
     codes, rows = _codes([coded[d] for d in dimensions], n)
     size = _cells(dimensions, coded)
     if size <= _MOST_DENSE_CELLS:
-        present = np.bincount(codes, minlength=size) > 0
+        present = _present(codes, size)
         cell_codes, cell_indices = codes.astype(np.int32, copy=False), np.arange(size)
     else:
         cell_indices, inverse = np.unique(codes, return_inverse=True)
@@ -112,6 +113,14 @@ def _cube(
         _roll_up(index, slice_sets[index], dimensions, coded, cell_indices, present, limit) for index in members
     )
     return Cube(cell_codes, len(cell_indices), roll_ups, rows)
+
+
+def _present(codes: NDArray[np.integer], size: int) -> NDArray[np.bool_]:
+    """Tells which cells hold a row; in blocks, since NumPy widens indices as it goes."""
+    present = np.zeros(size, dtype=bool)
+    for start in range(0, len(codes), _BLOCK):
+        present[codes[start : start + _BLOCK]] = True
+    return present
 
 
 def _codes(parts: Sequence[Coded], n: int) -> tuple[NDArray[np.integer], NDArray[np.int64] | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,13 +85,16 @@ def encode(slice_sets: Sequence[SliceSet], frame: pl.DataFrame, limit: int = DEF
         ColumnError: a column is not there.
         DataError: a column has more values than `limit`, or they cannot be sliced by.
     """
-    dimensions = dict.fromkeys(d for s in slice_sets for d in s.dimensions)
-    return {dimension: _encode(dimension, frame, limit) for dimension in dimensions}
+    dimensions = list(dict.fromkeys(d for s in slice_sets for d in s.dimensions))
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(dimensions, pool.map(lambda d: _encode(d, frame, limit), dimensions), strict=True))
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
-        raise ColumnError(f'No column "{name}" to slice by.{nearest(name, frame.columns)} Columns: {listing(frame.columns)}.')
+        raise ColumnError(
+            f'No column "{name}" to slice by.{nearest(name, frame.columns)} Columns: {listing(frame.columns)}.'
+        )
     return frame[name]
 
 
@@ -145,9 +150,9 @@ def _encode_bins(column: pl.Series, edges: Sequence[float]) -> Coded:
     codes = np.searchsorted(np.asarray(edges), numbers, side="right").astype(np.int32)
     codes[np.isnan(numbers)] = len(edges) + 1
     bounds = [-math.inf, *edges, math.inf]
-    names = [f"{'(' if low == -math.inf else '['}{low:g}, {high:g})" for low, high in zip(bounds, bounds[1:], strict=False)]
+    names = [f"{'(' if low == -math.inf else '['}{low:g}, {high:g})" for low, high in pairwise(bounds)]
     if len(set(names)) < len(names):
-        names = [f"{'(' if low == -math.inf else '['}{low!r}, {high!r})" for low, high in zip(bounds, bounds[1:], strict=False)]
+        names = [f"{'(' if low == -math.inf else '['}{low!r}, {high!r})" for low, high in pairwise(bounds)]
     return Coded(codes, (*names, None))
 
 
@@ -187,10 +192,45 @@ def _encode_values(column: pl.Series, limit: int) -> Coded:
         column = column.fill_nan(None)
     if column.dtype.is_numeric() or column.dtype.is_temporal():
         return _encode_unique(column, limit, words)
-    array = column.cast(pl.String).to_arrow().dictionary_encode(null_encoding="encode")
+    return _encode_text(column.cast(pl.String), limit)
+
+
+_BLOCK = 1 << 18
+_BUCKETS = 1 << 16
+
+
+def _encode_text(column: pl.Series, limit: int) -> Coded:
+    """Codes of text, by hash where that is quick; Arrow's dictionary where hashes share a bucket."""
+    coded = _encode_by_hash(column, limit) if len(column) >= _BUCKETS else None
+    if coded is not None:
+        return coded
+    array = column.to_arrow().dictionary_encode(null_encoding="encode")
     values = array.dictionary.to_pylist()
     within(len(values), column.name, limit)
-    return _in_order(array.indices.to_numpy(zero_copy_only=False), values, values)
+    indices = array.indices
+    codes = np.frombuffer(indices.buffers()[1], dtype=np.int32, count=len(indices), offset=4 * indices.offset)
+    return _in_order(codes, values)
+
+
+def _encode_by_hash(column: pl.Series, limit: int) -> Coded | None:
+    """Codes by the leading 16 bits of a 64-bit hash, which is quick; None where two hashes share them."""
+    hashes, known = np.zeros(_BUCKETS, dtype=np.uint64), np.zeros(_BUCKETS, dtype=bool)
+    first = np.zeros(_BUCKETS, dtype=np.int64)
+    buckets = np.empty(len(column), dtype=np.uint16)
+    for start in range(0, len(column), _BLOCK):
+        block = column.slice(start, _BLOCK).hash().to_numpy()
+        bucket = (block >> np.uint64(48)).astype(np.uint16)
+        buckets[start : start + len(bucket)] = bucket
+        new = np.flatnonzero(~known[bucket])
+        hashes[bucket[new]], first[bucket[new]], known[bucket[new]] = block[new], start + new, True
+        if not (hashes[bucket] == block).all():
+            return None
+    held = np.flatnonzero(known)
+    within(len(held), column.name, limit)
+    coded = _in_order(np.arange(len(held), dtype=np.int32), column.gather(first[held]).to_list())
+    place = np.zeros(_BUCKETS, dtype=np.int32)
+    place[held] = coded.codes
+    return Coded(place[buckets], coded.values)
 
 
 def _encode_unique(column: pl.Series, limit: int, words: Mapping[Any, str] | None) -> Coded:
@@ -216,11 +256,12 @@ def _encode_unique(column: pl.Series, limit: int, words: Mapping[Any, str] | Non
     return Coded(codes, tuple(texts))
 
 
-def _in_order(codes: NDArray[Any], values: Sequence[Any], texts: Sequence[str | None]) -> Coded:
+def _in_order(codes: NDArray[np.int32], values: Sequence[str | None]) -> Coded:
+    """Renumbers codes so that they follow the values' order, null last."""
     order = sorted(range(len(values)), key=lambda i: (values[i] is None, values[i] or ""))
     place = np.empty(len(order), dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    return Coded(place[codes], tuple(texts[i] for i in order))
+    return Coded(place[codes], tuple(values[i] for i in order))
 
 
 def _text(value: Any) -> str:
@@ -232,6 +273,7 @@ def _text(value: Any) -> str:
 
 
 def within(found: int, name: str, limit: int) -> None:
+    """Raises DataError for more slices than the limit."""
     if found > limit:
         raise DataError(
             f'"{name}" has {found:,} distinct values, more than {limit:,} slices: '

@@ -134,6 +134,8 @@ def parse(specs: Any) -> list[SliceSet]:
     """
     if isinstance(specs, str | Mapping | Dimension | SliceSet):
         specs = [specs]
+    if specs is not None and not isinstance(specs, Iterable):
+        raise ConfigError(f"{specs!r} is not a slice; write {_FORM_HELP}.")
     sets = [_slice_set(spec) for spec in specs or ()]
     return list(dict.fromkeys(sets))
 
@@ -174,10 +176,11 @@ def _mapped(spec: dict[str, Any]) -> Dimension:
     if isinstance(column, str) and set(spec) <= set(_FORMS[:4]):
         return by(column, **spec)
     if column is None and len(spec) == 1:
-        (name, values), = spec.items()
+        ((name, values),) = spec.items()
         return by(str(name), values=values if isinstance(values, list | tuple) else [values])
     raise ConfigError(
-        f"{spec!r} is not a slice; a mapping has `column` and one of values, edges, quantiles, top, or `name` and `where`."
+        f"{spec!r} is not a slice; a mapping has `column` and one of values, edges, quantiles, top; "
+        "or `name` and `where`."
     )
 
 

@@ -1,8 +1,8 @@
 """Which slices to hide so that no group smaller than k can be read off the others.
 
 A hidden slice must not be what is left when its siblings are subtracted from their total, so siblings are hidden at
-least in pairs and until they hold k rows together. That holds along every line of one- and two-way tables; for tables of
-three ways and more, and across different binnings of one column, nothing is claimed.
+least in pairs and until they hold k rows together. That holds along every line of one- and two-way tables; for tables
+of three ways and more, and across different binnings of one column, nothing is claimed.
 """
 
 from __future__ import annotations

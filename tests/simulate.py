@@ -15,7 +15,14 @@ LEVEL = 0.95
 
 
 def binary(
-    replicates: int, rows: int, seed: int, *, base: float = 0.2, gap: float = 1.0, units: int = 0, weighted: bool = False
+    replicates: int,
+    rows: int,
+    seed: int,
+    *,
+    base: float = 0.2,
+    gap: float = 1.0,
+    units: int = 0,
+    weighted: bool = False,
 ) -> pl.DataFrame:
     """Draws labels and their true probabilities, from a normal score `gap` apart between the classes.
 
@@ -31,7 +38,11 @@ def binary(
     noise = np.sqrt(share * 0.8) * shared[1] + np.sqrt(1 - share * 0.8) * rng.normal(size=n)
     x = gap * label + noise
     log_odds = np.log(base / (1 - base)) + gap * x - gap**2 / 2
-    columns: dict[str, Any] = {"replicate": np.repeat(np.arange(replicates), rows), "y": label, "p": 1 / (1 + np.exp(-log_odds))}
+    columns: dict[str, Any] = {
+        "replicate": np.repeat(np.arange(replicates), rows),
+        "y": label,
+        "p": 1 / (1 + np.exp(-log_odds)),
+    }
     if units:
         columns["unit"] = np.tile(np.repeat(np.arange(units), rows // units), replicates)
     if weighted:
@@ -65,7 +76,9 @@ def coverage(frame: pl.DataFrame, truth: pl.DataFrame, metrics: Sequence[str], *
     for name in true.metrics:
         rows = table.filter((pl.col("metric") == name) & pl.col("low").is_finite())
         value = true[name].value
-        found[name] = float(((rows["low"] <= value) & (rows["high"] >= value)).to_numpy().mean()) if rows.height else 0.0
+        found[name] = (
+            float(((rows["low"] <= value) & (rows["high"] >= value)).to_numpy().mean()) if rows.height else 0.0
+        )
     return found
 
 

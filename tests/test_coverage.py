@@ -18,7 +18,14 @@ OVERLAPS = ["f1@0.3", "fbeta@beta=2,threshold=0.3", "jaccard@0.3"]
 SUMS_OF_RATES = ["balanced_accuracy@0.3", "informedness@0.3", "markedness@0.3"]
 CORRELATIONS = ["matthews_corrcoef@0.3", "cohen_kappa@0.3"]
 RATIOS = [f"{name}@0.3" for name in ("positive_likelihood_ratio", "negative_likelihood_ratio", "diagnostic_odds_ratio")]
-MEANS = ["average_precision", "log_loss", "brier_score", "calibration_ratio", "calibration_slope", "calibration_intercept"]
+MEANS = [
+    "average_precision",
+    "log_loss",
+    "brier_score",
+    "calibration_ratio",
+    "calibration_slope",
+    "calibration_intercept",
+]
 ERRORS = ["rmse", "mse", "mae", "mean_error", "r2", "pearson_r", "mean_pinball_loss", "huber_loss"]
 
 
@@ -74,7 +81,9 @@ def test_intervals_of_likelihood_ratios_cover(rows: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows", "base", "low", "high"), [(200, 0.2, 0.94, 0.965), (100, 0.2, 0.93, 0.97), (100, 0.1, 0.91, 0.965)])
+@pytest.mark.parametrize(
+    ("rows", "base", "low", "high"), [(200, 0.2, 0.94, 0.965), (100, 0.2, 0.93, 0.97), (100, 0.1, 0.91, 0.965)]
+)
 def test_intervals_of_roc_auc_cover(rows: int, base: float, low: float, high: float) -> None:
     _binary(rows, 2000, ["roc_auc", "gini"], low, high, base=base)
 
@@ -86,7 +95,12 @@ def test_intervals_of_means_of_scores_cover_from_a_thousand_rows() -> None:
 
 @pytest.mark.slow
 def test_intervals_of_chosen_thresholds_cover() -> None:
-    chosen = ["recall_at_precision@0.5", "precision_at_recall@0.6", "sensitivity_at_specificity@0.8", "threshold_at_recall@0.8"]
+    chosen = [
+        "recall_at_precision@0.5",
+        "precision_at_recall@0.6",
+        "sensitivity_at_specificity@0.8",
+        "threshold_at_recall@0.8",
+    ]
     _binary(1000, 200, chosen, 0.92, 0.96)
 
 
@@ -107,7 +121,9 @@ def test_intervals_of_weighted_rates_cover(rows: int, low: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "units", "low", "high"), [(300, 15, 0.91, 0.955), (2000, 400, 0.93, 0.97)])
 def test_intervals_of_clustered_rows_cover(rows: int, units: int, low: float, high: float) -> None:
-    _binary(rows, 1000, [*RATES[:3], "f1@0.3", "balanced_accuracy@0.3", "roc_auc", "brier_score"], low, high, units=units)
+    _binary(
+        rows, 1000, [*RATES[:3], "f1@0.3", "balanced_accuracy@0.3", "roc_auc", "brier_score"], low, high, units=units
+    )
 
 
 @pytest.mark.slow
@@ -122,7 +138,13 @@ def test_a_calibrated_model_seldom_gets_an_interval_of_its_calibration_error() -
         frame = simulate.binary(500, 1000, 7, units=units)
         roles = {"unit": "unit"} if units else {}
         table = ek.evaluate(
-            frame, label="y", score="p", metrics=["expected_calibration_error"], slices=["replicate"], keep_rows=False, **roles
+            frame,
+            label="y",
+            score="p",
+            metrics=["expected_calibration_error"],
+            slices=["replicate"],
+            keep_rows=False,
+            **roles,
         ).to_polars()
         assert table["low"].is_finite().mean() < 0.05
 
@@ -143,7 +165,9 @@ def test_slices_alike_are_named_as_different_in_at_most_five_percent_of_runs() -
     metrics = ["recall@0.3", "f1@0.3", "roc_auc", "log_loss", "matthews_corrcoef@0.3", "balanced_accuracy@0.3"]
     runs = 60
     for run in range(runs):
-        frame = simulate.binary(1, 3000, 100 + run).with_columns(g=rng.integers(0, 12, 3000), h=rng.integers(0, 4, 3000))  # type: ignore[arg-type]
+        frame = simulate.binary(1, 3000, 100 + run).with_columns(
+            g=rng.integers(0, 12, 3000), h=rng.integers(0, 4, 3000)
+        )  # type: ignore[arg-type]
         result = ek.evaluate(frame, label="y", score="p", metrics=metrics, slices=["g", ["g", "h"]], keep_rows=False)
         for name in result.metrics:
             table = result.differences([name])

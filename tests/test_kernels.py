@@ -35,7 +35,10 @@ def _rows(n: int, *, weighted: bool = False, groups: bool = False, dtype: str = 
 
 def _sums(rows: Rows, metrics: list[Any], **options: int) -> Any:
     rng = np.random.default_rng(1)
-    coded = {A: Coded(rng.integers(0, 3, rows.n).astype(np.int32), ("x", "y", "z")), B: Coded(rng.integers(0, 5, rows.n).astype(np.int32), tuple("12345"))}
+    coded = {
+        A: Coded(rng.integers(0, 3, rows.n).astype(np.int32), ("x", "y", "z")),
+        B: Coded(rng.integers(0, 5, rows.n).astype(np.int32), tuple("12345")),
+    }
     cells = cubes(SETS, coded, rows.n, 100)
     keys = {r.slice_set: r.keys for cube in cells for r in cube.roll_ups}
     offsets = [0, *np.cumsum([len(keys[i]) for i in range(len(SETS))]).tolist()]
@@ -62,7 +65,9 @@ def test_counts_and_sums_equal_those_of_numpy(weighted: bool, groups: bool) -> N
     for index, inside in enumerate(members):
         expected = [np.count_nonzero(inside & (cell == c)) for c in range(4)]
         assert counts.count[index].tolist() == expected
-        np.testing.assert_allclose(counts.total[index], [weight[inside & (cell == c)].sum() for c in range(4)], rtol=1e-12)
+        np.testing.assert_allclose(
+            counts.total[index], [weight[inside & (cell == c)].sum() for c in range(4)], rtol=1e-12
+        )
         np.testing.assert_allclose(means.total[index, -1], (weight * losses)[inside].sum(), rtol=1e-12)
 
 

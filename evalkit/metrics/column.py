@@ -23,7 +23,7 @@ def column_values(batch: Batch, *, column: str | None = None) -> dict[str, Any]:
 
 
 @metric(column_values, range=(-math.inf, math.inf), interval="delta", task=None, heavy="size")
-def mean(s: Fields, *, column: str | None = None) -> Any:
+def mean(s: Fields) -> Any:
     """Weighted mean of a column, in its unit.
 
     >>> mean([1.0, 2.0, 6.0])
@@ -33,7 +33,7 @@ def mean(s: Fields, *, column: str | None = None) -> Any:
 
 
 @metric(column_values, range=(-math.inf, math.inf), interval="none", task=None)
-def total(s: Fields, *, column: str | None = None) -> Any:
+def total(s: Fields) -> Any:
     """Weighted sum of a column, in its unit.
 
     >>> total([1.0, 2.0, 6.0])

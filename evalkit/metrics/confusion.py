@@ -241,9 +241,7 @@ def jaccard(c: Any) -> Any:
     return ratio(c.tp, _hits_and_errors(c))
 
 
-@metric(
-    confusion, range=(0, 1), better="higher", interval="mover", support=_rarer, parts=((recall, specificity), 0.5)
-)
+@metric(confusion, range=(0, 1), better="higher", interval="mover", support=_rarer, parts=((recall, specificity), 0.5))
 def balanced_accuracy(c: Any) -> Any:
     """Mean of recall and specificity.
 
@@ -256,9 +254,7 @@ def balanced_accuracy(c: Any) -> Any:
     return (recall.function(c) + specificity.function(c)) / 2
 
 
-@metric(
-    confusion, range=(-1, 1), better="higher", interval="mover", support=_rarer, parts=((recall, specificity), 1.0)
-)
+@metric(confusion, range=(-1, 1), better="higher", interval="mover", support=_rarer, parts=((recall, specificity), 1.0))
 def informedness(c: Any) -> Any:
     """Recall + specificity - 1. Also Youden's J.
 
@@ -297,8 +293,8 @@ def matthews_corrcoef(c: Any) -> Any:
     (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)). Undefined where a factor is 0 (scikit-learn
     says 0). Source: scikit-learn `matthews_corrcoef`.
 
-    >>> matthews_corrcoef([1, 0, 1, 0], [1, 0, 0, 0])
-    0.5773502691896257
+    >>> round(matthews_corrcoef([1, 0, 1, 0], [1, 0, 0, 0]), 6)
+    0.57735
     """
     predicted = root(_called(c)) * root(_passed(c))
     return ratio(c.tp * c.tn - c.fp * c.fn, predicted * root(_positives(c)) * root(_negatives(c)))
@@ -308,13 +304,15 @@ def matthews_corrcoef(c: Any) -> Any:
 def cohen_kappa(c: Any) -> Any:
     """Agreement of labels and decisions beyond chance: (observed - expected) / (1 - expected).
 
+    In counts 2 (tp tn - fp fn) / ((tp + fp) (fp + tn) + (tp + fn) (fn + tn)), whose denominator is a sum, so that
+    rounding never makes a number of what is undefined.
+
     Undefined where labels and decisions are all of one class. Source: scikit-learn `cohen_kappa_score`.
 
     >>> cohen_kappa([1, 0, 1, 0], [1, 0, 0, 0])
     0.5
     """
-    chance = _called(c) * _positives(c) + _passed(c) * _negatives(c)
-    return ratio(_all(c) * (c.tp + c.tn) - chance, _all(c) ** 2 - chance)
+    return ratio(2 * (c.tp * c.tn - c.fp * c.fn), _called(c) * _negatives(c) + _positives(c) * _passed(c))
 
 
 @metric(confusion, range=(0, float("inf")), better="higher", interval="log", support=_rarer)
@@ -326,7 +324,7 @@ def positive_likelihood_ratio(c: Any) -> Any:
     >>> positive_likelihood_ratio([1, 0, 1, 0], [1, 0, 0, 1])
     1.0
     """
-    return ratio(recall.function(c), false_positive_rate.function(c))
+    return ratio(c.tp * _negatives(c), c.fp * _positives(c))
 
 
 @metric(confusion, range=(0, float("inf")), better="lower", interval="log", support=_rarer)
@@ -338,7 +336,7 @@ def negative_likelihood_ratio(c: Any) -> Any:
     >>> negative_likelihood_ratio([1, 0, 1, 0], [1, 0, 0, 1])
     1.0
     """
-    return ratio(false_negative_rate.function(c), specificity.function(c))
+    return ratio(c.fn * _negatives(c), c.tn * _positives(c))
 
 
 @metric(confusion, range=(0, float("inf")), better="higher", interval="log", support=_rarer)

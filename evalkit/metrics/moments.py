@@ -36,13 +36,13 @@ def moments(batch: Batch, *, pivot: float = 0.0) -> dict[str, Any]:
 
 
 def _variance(s: Fields, pair: str) -> Any:
-    """Returns the variance (`yy`, `pp`) or covariance (`yp`), exactly 0 where only rounding is left."""
+    """Returns the variance (`yy`, `pp`) or covariance (`yp`), exactly 0 of one row or where only rounding is left."""
     import jax.numpy as jnp
 
     left, right = s.mean(pair[0]), s.mean(pair[1])
     value = s.mean(pair) - left * right
     noise = 1e-13 * (jnp.abs(s.mean(pair)) + jnp.abs(left * right))
-    return jnp.where(jnp.abs(value) <= noise, 0.0, value)
+    return jnp.where((jnp.abs(value) <= noise) | (s.rows < 2), 0.0, value)
 
 
 @metric(moments, range=(-math.inf, 1), better="higher", interval="delta", task="regression", heavy="squared")
@@ -63,7 +63,7 @@ def explained_variance(s: Fields) -> Any:
 
     Undefined where all labels are equal. Source: scikit-learn `explained_variance_score`.
 
-    >>> explained_variance([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+    >>> round(explained_variance([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]), 9)
     1.0
     """
     of_error = _variance(s, "yy") - 2 * _variance(s, "yp") + _variance(s, "pp")

@@ -19,8 +19,8 @@ def probability(batch: Batch) -> dict[str, Any]:
     """
     import jax.numpy as jnp
 
-    wide = np.promote_types(batch.score.dtype, jnp.zeros(()).dtype)
-    epsilon = float(jnp.finfo(batch.score.dtype).eps)
+    wide = jnp.zeros(()).dtype
+    epsilon = float(np.finfo(batch.score.dtype).eps)
     score, label = batch.score.astype(wide), batch.label.astype(wide)
     inside = jnp.clip(score, epsilon, 1 - epsilon)
     loss = -jnp.where(batch.label == 1, jnp.log(inside), jnp.log1p(-inside))

@@ -163,9 +163,7 @@ def _separation_by_chance(h: Histogram) -> Any:
     return math.sqrt(math.pi / 2) * math.log(2) * jnp.sqrt(rate)
 
 
-@metric(
-    score_histogram, range=(0, 1), better="higher", interval="none", support=rarer, baseline=_separation_by_chance
-)
+@metric(score_histogram, range=(0, 1), better="higher", interval="none", support=rarer, baseline=_separation_by_chance)
 def kolmogorov_smirnov(h: Histogram) -> Any:
     """Largest distance between the score distributions of positives and negatives.
 

@@ -1,0 +1,87 @@
+"""The flags of `evalkit evaluate`, and how they override the settings of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalkit.config import Config
+    from evalkit.console import Format
+
+
+def evaluate_job(
+    file: str | None, data: Sequence[str], flags: Mapping[str, Any], *, overwrite: bool, form: Format, quiet: bool
+) -> None:
+    """Evaluates what the flags and the settings' file ask for."""
+    from evalkit import job
+
+    config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
+    job.run(config, overwrite=overwrite, form=form, quiet=quiet)
+
+
+def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *, quiet: bool) -> Config:
+    """Returns the settings of a file, if there is one, with those of the flags in their place.
+
+    Without a file and without data, `evalkit.yaml` is read where it exists.
+
+    Args:
+        file: the settings' file.
+        data: files or globs to evaluate.
+        flags: by name, None or empty where not given.
+        quiet: whether it is left unsaid that a file was found.
+
+    Raises:
+        ConfigError: the file or a combination of flags is wrong.
+    """
+    from evalkit.config import DEFAULT_FILE, Config, load
+    from evalkit.console import say
+
+    if file is None and not data and Path(DEFAULT_FILE).exists():
+        file = Path(DEFAULT_FILE)
+        say(f"Settings from {file}", quiet=quiet)
+    config = Config() if file is None else load(file)
+    given = {name: value for name, value in flags.items() if value is not None and value != []}
+    if data:
+        given["data"] = list(data)
+    return config.model_copy(update=_bootstrap(_models(given, config), config))
+
+
+def _models(given: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Turns repeated scores or predictions into models; any of them replaces all of the file's."""
+    from evalkit.config import Model
+    from evalkit.errors import ConfigError
+
+    scores, predictions, names = (given.pop(flag, []) for flag in ("score", "prediction", "name"))
+    if not scores and not predictions:
+        if names and (len(names) > 1 or config.models):
+            raise ConfigError("--name names the models that --score or --prediction give.")
+        return {**given, **({"name": names[0]} if names else {})}
+    if len(scores) + len(predictions) > 2 and scores and predictions:
+        raise ConfigError("Several models with scores and predictions: list them under models: in evalkit.yaml.")
+    several = len(scores) > 1 or len(predictions) > 1
+    count = max(len(scores), len(predictions))
+    if names and len(names) != count:
+        raise ConfigError(f"--name is given {len(names)} times for {count} models; name all or none.")
+    if not several:
+        alone = {"score": scores[0] if scores else None, "prediction": predictions[0] if predictions else None}
+        return {**given, **alone, "name": names[0] if names else None, "models": None}
+    role, columns = ("score", scores) if scores else ("prediction", predictions)
+    titles = names or [None] * count
+    models = [Model(name=title, **{role: column}) for title, column in zip(titles, columns, strict=True)]
+    return {**given, "models": models, "score": None, "prediction": None, "name": None}
+
+
+def _bootstrap(given: dict[str, Any], config: Config) -> dict[str, Any]:
+    from evalkit.config import Bootstrap, Intervals
+    from evalkit.errors import ConfigError
+
+    n, seed = given.pop("bootstrap", None), given.pop("seed", None)
+    if n is None and seed is None:
+        return given
+    before = config.intervals.bootstrap if isinstance(config.intervals, Intervals) else None
+    if n is None and before is None:
+        raise ConfigError("--seed is for a bootstrap: add --bootstrap N.")
+    draws = (before or Bootstrap()).model_copy(update={k: v for k, v in (("n", n), ("seed", seed)) if v is not None})
+    return {**given, "intervals": Intervals(bootstrap=draws)}

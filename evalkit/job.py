@@ -1,0 +1,143 @@
+"""What `evalkit evaluate` does: settings in, results printed and written."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.config import Config, Intervals, Model
+from evalkit.console import Format, progress, say, view
+from evalkit.errors import ConfigError, MissingExtra, OutputError
+
+if TYPE_CHECKING:
+    from evalkit.results import Result
+
+STEPS_OF_A_MODEL = 4
+
+
+def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
+    """Evaluates every model of the settings, writes the results if there is a folder for them, and prints them.
+
+    Args:
+        config: the settings.
+        overwrite: whether an existing folder of results is replaced.
+        form: how results are printed.
+        quiet: whether progress and messages are left out.
+
+    Raises:
+        UsageError: settings, data or folder are wrong.
+    """
+    models = config.evaluated()
+    _check(config)
+    folder = None if config.out is None else Path(config.out)
+    if folder is not None:
+        require_free(folder, overwrite=overwrite)
+        require_report(config.report)
+    if not config.cache:
+        os.environ["EVALKIT_CACHE"] = "off"
+    with progress(STEPS_OF_A_MODEL * len(models) + 2, quiet=quiet) as step:
+        result = evaluated(config, models, step)
+        step("estimating intervals")
+        shown = view(result, form)
+        if folder is not None:
+            step(f"writing {folder}")
+            written(result, folder, overwrite=overwrite, report=config.report)
+    shown()
+    if folder is not None:
+        tell_written(folder, report=config.report, quiet=quiet)
+
+
+def evaluated(config: Config, models: list[Model], step: Callable[[str], None]) -> Result:
+    """Returns the evaluation of the models, all in one table."""
+    from evalkit.evaluate import evaluate
+    from evalkit.interval import bootstrap
+
+    data = config.data[0] if isinstance(config.data, list) and len(config.data) == 1 else config.data
+    asked = config.intervals
+    shared: dict[str, Any] = {
+        **config.model_dump(
+            include={"label", "weight", "unit", "id", "task", "positive", "level", "min_rows", "suppress_below"}
+        ),
+        **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid"}),
+        "intervals": bootstrap(asked.bootstrap.n, asked.bootstrap.seed) if isinstance(asked, Intervals) else "analytic",
+        "keep_rows": config.rows,
+    }
+    result: Result | None = None
+    for model in models:
+        one = evaluate(
+            data,
+            score=model.score,
+            prediction=model.prediction,
+            name=model.title,
+            progress=after(step, f" {model.title}" if len(models) > 1 else ""),
+            **shared,
+        )
+        result = one if result is None else result | one
+    if result is None:
+        raise ConfigError("models is empty.")
+    return result
+
+
+def after(step: Callable[[str], None], words: str) -> Callable[[str], None]:
+    """Returns a function that begins a step, its name followed by these words."""
+    return lambda text: step(text + words)
+
+
+def require_free(folder: Path, *, overwrite: bool) -> None:
+    """Raises OutputError where a folder may not be written, before anything is computed.
+
+    Only a folder that holds results is ever replaced: `--out . --overwrite` must not remove a project.
+    """
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{folder} exists; choose another folder, or --overwrite it.")
+    from evalkit.storage import require_own
+
+    require_own(folder)
+
+
+def can_report() -> bool:
+    """Returns whether the `reports` extra is installed."""
+    return not _missing_for_reports()
+
+
+def _missing_for_reports() -> list[str]:
+    return [name for name in ("plotly", "jinja2") if importlib.util.find_spec(name) is None]
+
+
+def require_report(report: bool | None) -> None:
+    """Raises MissingExtra where a report is required and cannot be made."""
+    missing = _missing_for_reports()
+    if report and missing:
+        raise MissingExtra(missing[0], "reports")
+
+
+def written(result: Result, folder: Path, *, overwrite: bool, report: bool | None, command: str = "evaluate") -> None:
+    """Writes a result into its folder."""
+    from evalkit.storage import save
+
+    save(result, folder, overwrite=overwrite, report=report, extra={"command": command})
+
+
+def tell_written(folder: Path, *, report: bool | None, quiet: bool) -> None:
+    """Says which files were written, and if there is no report, why."""
+    files = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
+    say(f"Written to {folder}: {', '.join(files)}.", quiet=quiet)
+    if report is None and not can_report():
+        say("No report.html: pip install 'evalkit[reports]'.", quiet=quiet)
+
+
+def _check(config: Config) -> None:
+    if config.data is None:
+        raise ConfigError(
+            "Name the data: `evalkit evaluate predictions.parquet --label y --score p`, or data: in evalkit.yaml."
+        )
+    if config.label is None and config.metrics is None:
+        raise ConfigError("Name the column of labels: --label COLUMN, or label: in evalkit.yaml.")
+    lacking = [m for m in config.evaluated() if m.score is None and m.prediction is None]
+    if config.label is not None and lacking:
+        raise ConfigError("Name the column of scores (--score COLUMN) or of predictions (--prediction COLUMN).")

@@ -1,0 +1,73 @@
+"""What `evalkit merge` and `evalkit report` do with results in folders."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.console import Format, progress, say, view
+from evalkit.errors import DataError, OutputError, UsageError
+from evalkit.job import require_free, require_report, tell_written, written
+
+
+def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | None, form: Format, quiet: bool) -> None:
+    """Adds the results in folders, writes them into another and prints them."""
+    from evalkit.storage import load
+
+    target = Path(out)
+    require_free(target, overwrite=overwrite)
+    require_report(report)
+    if len(folders) < 2:
+        raise UsageError("Name two or more folders of results to add.")
+    places = [Path(folder).resolve() for folder in folders]
+    twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is named twice; its rows would count twice.")
+    with progress(len(folders) + 2, quiet=quiet) as step:
+        parts = []
+        for folder in folders:
+            step(f"reading {folder}")
+            parts.append(load(folder))
+        step("estimating intervals")
+        result = functools.reduce(operator.add, parts)
+        shown = view(result, form)
+        step(f"writing {target}")
+        written(result, target, overwrite=overwrite, report=report, command="merge")
+    shown()
+    tell_written(target, report=report, quiet=quiet)
+
+
+def report(folder: str, out: str | None, *, overwrite: bool, quiet: bool) -> None:
+    """Writes the report of the results in a folder, into it (replacing the one there) unless another file is named."""
+    from evalkit.storage import load
+
+    target = Path(folder) / "report.html" if out is None else Path(out)
+    require_report(True)
+    if out is not None and target.exists() and not overwrite:
+        raise OutputError(f"{target} exists; choose another file, or --overwrite it.")
+    if out is not None and (target.is_dir() or not target.parent.is_dir()):
+        raise OutputError(f"{target} is no file that can be written; name one, such as report.html.")
+    with progress(2, quiet=quiet) as step:
+        step(f"reading {folder}")
+        result = load(folder)
+        step(f"writing {target}")
+        from evalkit.reports import write_report
+
+        aside = target.with_name(f".{target.name}.part")
+        try:
+            write_report(result, aside, run=_run(Path(folder)))
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+    say(f"Written: {target}", quiet=quiet)
+
+
+def _run(folder: Path) -> dict[str, object]:
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'run.json'} cannot be read: {error}") from error
+    return dict(run)
