@@ -134,7 +134,7 @@ def _overall(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def _show_differences(tested: pl.DataFrame, *, several: bool) -> None:
-    """Prints the slices that differ from the rest of the rows, after correction for how many were looked at."""
+    """Prints the slices that differ from the rest of the rows in the first metric, and how many do in the others."""
     import polars as pl
 
     found = tested.filter((pl.col("status") == "ok") & (pl.col("q_value") < FALSE_DISCOVERY_RATE))
@@ -142,21 +142,23 @@ def _show_differences(tested: pl.DataFrame, *, several: bool) -> None:
     if not found.height:
         out(f"\nNone of {slices:,} slices differs from the rest of the rows (q < .05).")
         return
-    out(f"\nOf {slices:,} slices these differ from the rest of the rows (q < .05), by shrunk difference:")
-    shown = _largest_of_each(found, MOST_DIFFERENCES)
-    headers = ["metric", *(["model"] if several else []), "slice", "value", "rest", "difference", "q", "rows"]
-    table(headers, [_difference(row, several) for row in shown.to_dicts()])
-    if found.height > shown.height:
-        out(f"... {found.height - shown.height:,} more")
-
-
-def _largest_of_each(found: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Keeps the largest differences of every model and metric, since metrics have different scales."""
-    import polars as pl
-
-    group = ["model", "metric"]
-    each = max(1, most // found.select(group).n_unique())
-    return found.filter(pl.int_range(pl.len()).over(group) < each)
+    first = tested["metric"][0]
+    shown = found.filter(pl.col("metric") == first).sort(pl.col("delta_shrunk").abs(), descending=True)
+    if shown.height:
+        out(
+            f"\nOf {slices:,} slices these differ from the rest of the rows in {first} (q < .05), by shrunk difference:"
+        )
+        headers = [*(["model"] if several else []), "slice", "value", "rest", "difference", "shrunk", "q", "rows"]
+        table(headers, [_difference(row, several) for row in shown.head(MOST_DIFFERENCES).to_dicts()])
+        if shown.height > MOST_DIFFERENCES:
+            out(f"... {shown.height - MOST_DIFFERENCES:,} more")
+    else:
+        out(f"\nNone of {slices:,} slices differs from the rest of the rows in {first} (q < .05).")
+    others = found.filter(pl.col("metric") != first).group_by("metric", maintain_order=True).len()
+    if others.height:
+        out(
+            "Slices that differ in other metrics: " + ", ".join(f"{name} {n:,}" for name, n in others.iter_rows()) + "."
+        )
 
 
 def _difference(row: dict[str, Any], several: bool) -> list[str]:
@@ -168,7 +170,8 @@ def _difference(row: dict[str, Any], several: bool) -> list[str]:
         number(row["candidate"]),
         number(row["baseline"]),
         difference,
+        f"{row['delta_shrunk']:+.4f}",
         f"{row['q_value']:.2g}",
         number(row["rows"]),
     ]
-    return [row["metric"], *model, row["slice"], *values]
+    return [*model, row["slice"], *values]

@@ -121,21 +121,22 @@ class Metric:
     @property
     def name(self) -> str:
         """The name with its bound parameters: `precision@threshold=0.7`."""
-        defaults = self._defaults()
+        defaults = self.all_parameters()
         given = {key: value for key, value in self.parameters.items() if value != defaults.get(key)}
         return identify(self.name_of_function, given)
 
-    def _defaults(self) -> dict[str, Parameter]:
+    def all_parameters(self) -> dict[str, Parameter]:
+        """Returns the parameters it takes, its statistic's among them, with their defaults."""
         return {**keyword_parameters(self.function), **keyword_parameters(self.statistic.function)}
 
     @property
     def first_parameter(self) -> str | None:
         """The parameter that `name@value` sets."""
-        return next(iter(self._defaults()), None)
+        return next(iter(self.all_parameters()), None)
 
     def bind(self, **parameters: Parameter) -> Metric:
         """Returns this metric with parameters set; ConfigError for one that it does not have."""
-        defaults = self._defaults()
+        defaults = self.all_parameters()
         refuse_unknown(self.name_of_function, parameters, defaults)
         for key, value in parameters.items():
             if isinstance(value, str) and key != "column":
@@ -149,7 +150,7 @@ class Metric:
         return replace(self, statistic=statistic, parameters={**self.parameters, **parameters}, parts=parts)
 
     def _bind_known(self, parameters: Mapping[str, Parameter]) -> Metric:
-        return self.bind(**{key: value for key, value in parameters.items() if key in self._defaults()})
+        return self.bind(**{key: value for key, value in parameters.items() if key in self.all_parameters()})
 
     def evaluate(self, sums: Any) -> Array:
         """Returns the metric of one slice's sums, a scalar."""

@@ -53,6 +53,8 @@ def differences(result: Result, tested: pl.DataFrame | None = None) -> Part:
             tested = result.differences()
         except UsageError as error:
             problem = str(error)
+    if tested is not None:
+        tested = _within(result, tested)
     rows = [] if tested is None else _named(result, tested)
     tests = 0 if tested is None else int(tested["q_value"].is_finite().sum())
     found = [finding for model in result.models for finding in findings(row for row in rows if row["model"] == model)]
@@ -90,15 +92,17 @@ def findings(rows: Iterable[dict[str, Any]]) -> list[Finding]:
     return sorted(found.values(), key=lambda finding: finding.rank)
 
 
+def _within(result: Result, tested: pl.DataFrame) -> pl.DataFrame:
+    """Returns the tests of what the result's table shows: a narrowed result has fewer, a suppressed slice none."""
+    table = result.to_polars().filter(pl.col("status") != "suppressed")
+    return tested.join(table.select("model", "slice", "metric").unique(), on=["model", "slice", "metric"], how="semi")
+
+
 def _named(result: Result, tested: pl.DataFrame) -> list[dict[str, Any]]:
     known = measures(result)
-    table = result.to_polars()
-    hidden = set(table.filter(pl.col("status") == "suppressed")["slice"])
-    found = tested.filter(pl.col("q_value") < SIGNIFICANT)
     verdicts = {True: "worse", False: "better", None: ""}
-    shown = set(result.slices) - hidden
     return [
         {**row, "verdict": verdicts[known[row["metric"]].worse(row["delta"])]}
-        for row in found.iter_rows(named=True)
-        if row["metric"] in known and row["slice"] in shown
+        for row in tested.filter(pl.col("q_value") < SIGNIFICANT).iter_rows(named=True)
+        if row["metric"] in known
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.errors import ColumnError, ConfigError, DataError, listing, nearest
-from evalkit.slicing.spec import OTHER, Dimension, SliceSet
+from evalkit.slicing.spec import OTHER, Dimension, Expression, SliceSet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -125,8 +125,8 @@ def _encode(dimension: Dimension, frame: pl.DataFrame, limit: int) -> Coded:
 def _expression(dimension: Dimension) -> pl.Expr:
     import polars as pl
 
-    if isinstance(dimension.argument, pl.Expr):
-        return dimension.argument
+    if isinstance(dimension.argument, Expression):
+        return dimension.argument.expression
     try:
         return pl.sql_expr(str(dimension.argument))
     except pl.exceptions.PolarsError as error:

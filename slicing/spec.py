@@ -26,6 +26,18 @@ _FORMS = ("values", "edges", "quantiles", "top", "where")
 _FORM_HELP = "COLUMN, COLUMN=[a, b], COLUMN=edges(30, 45), COLUMN=quantiles(4), COLUMN=top(20) or NAME=where(SQL)"
 
 
+class Expression(str):
+    """A Polars expression, known by its text: equal texts are equal conditions."""
+
+    expression: Any
+
+    def __new__(cls, expression: Any) -> Expression:
+        """Keeps the expression beside its text."""
+        text = super().__new__(cls, str(expression))
+        text.expression = expression
+        return text
+
+
 @dataclass(frozen=True)
 class Dimension:
     """One question about a row.
@@ -101,7 +113,7 @@ def where(name: str, condition: Any) -> Dimension:
         name: the slice's name.
         condition: a Polars expression, or SQL such as `age < 30 AND sex = 'female'`.
     """
-    return Dimension(name, "where", condition)
+    return Dimension(name, "where", condition if isinstance(condition, str) else Expression(condition))
 
 
 def _checked(column: str, form: str, argument: Any) -> Dimension:

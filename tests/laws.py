@@ -157,7 +157,9 @@ class Found(NamedTuple):
 Answers = dict[tuple[str, str], Found]
 
 
-def evaluate(family: Family, table: pl.DataFrame, *, weighted: bool = True, sliced: bool = True, **settings: Any) -> Result:
+def evaluate(
+    family: Family, table: pl.DataFrame, *, weighted: bool = True, sliced: bool = True, **settings: Any
+) -> Result:
     """Evaluates every metric of a family."""
     role = {"score" if family.task == "binary" else "prediction": "p"}
     weight = "w" if weighted else None
@@ -321,7 +323,7 @@ def held_by_oracles(family: Family, table: pl.DataFrame, weighted: bool) -> None
 
 def _given(metric: Metric) -> dict[str, Any]:
     """The parameters that a metric has and that differ from their defaults."""
-    defaults = metric._defaults()
+    defaults = metric.all_parameters()
     return {key: value for key, value in metric.parameters.items() if value != defaults.get(key)}
 
 

@@ -6,15 +6,20 @@ or 1 or warns in some of these cases; `_where` states them.
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import polars as pl
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 from sklearn import metrics as sk
+
+import evalkit as ek
+from evalkit.metrics import catalog
+from evalkit.results import Plan
 
 Floats = NDArray[np.float64]
 Source = Literal["scikit-learn", "SciPy", "statsmodels", "by hand"]
@@ -465,3 +470,80 @@ ORACLES: dict[str, Oracle] = {
     "total": Oracle("by hand", _column_total),
 }
 
+# --- the demo's data ---
+
+DEMO_SLICES: list[Any] = [
+    "sex",
+    "race",
+    "age=edges(6, 18, 30, 45)",
+    "income=quantiles(4)",
+    "site",
+    ["sex", "race"],
+    ["race", "income=quantiles(4)"],
+]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far evalkit and scikit-learn are apart.
+
+    Attributes:
+        slices: how many slices were compared.
+        pairs: pairs of a slice and a metric that both define.
+        undefined: pairs that neither defines.
+        largest_of_counts: largest difference of a metric of counts or ranks.
+        largest_of_floats: largest relative difference of a metric that adds floats.
+        differently_defined: pairs that one alone defines.
+    """
+
+    slices: int
+    pairs: int
+    undefined: int
+    largest_of_counts: float
+    largest_of_floats: float
+    differently_defined: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pairs:,} pairs of {self.slices} slices and a metric; largest difference of counts and ranks "
+            f"{self.largest_of_counts:.1e}, relative of float sums {self.largest_of_floats:.1e}; "
+            f"{self.undefined} undefined in both, {len(self.differently_defined)} in one"
+        )
+
+
+def agreement(scored: pl.DataFrame, model: str) -> Agreement:
+    """Compares every slice of the demo and every binary metric that scikit-learn has too."""
+    shared = [m for n, m in catalog().items() if m.task == "binary" and ORACLES[n].source == "scikit-learn"]
+    result = ek.evaluate(scored, label="label", score=model, metrics=shared, slices=DEMO_SLICES)
+    plan = result.evaluations[0].plan
+    found = {(row["slice"], row["metric"]): row["value"] for row in result.to_polars().iter_rows(named=True)}
+    counts, floats, undefined, differently = [0.0], [0.0], 0, []
+    for text, rows in _demo_rows(scored, model, plan):
+        for metric in shared:
+            ours, theirs = found[text, metric.name], ORACLES[metric.name](rows)
+            if math.isnan(ours) or math.isnan(theirs):
+                undefined += math.isnan(ours) and math.isnan(theirs)
+                differently += [(text, metric.name)] if math.isnan(ours) != math.isnan(theirs) else []
+            elif metric.statistic.form == "sums":
+                floats.append(abs(ours - theirs) / abs(theirs))
+            else:
+                counts.append(abs(ours - theirs))
+    pairs = len(counts) + len(floats) - 2
+    return Agreement(len(plan.slices), pairs, undefined, max(counts), max(floats), differently)
+
+
+def _demo_rows(scored: pl.DataFrame, model: str, plan: Plan) -> Iterator[tuple[str, Rows]]:
+    """Filters the rows of each slice, by its key alone."""
+    for text, key in zip(plan.texts, plan.slices, strict=True):
+        held = scored.filter(_holds(name, value) for name, value in key) if key else scored
+        ones = np.ones(held.height)
+        yield text, Rows(held["label"].to_numpy(), held[model].to_numpy(), ones, ones)
+
+
+def _holds(name: str, value: str | None) -> pl.Expr:
+    if value is None:
+        return pl.col(name).is_null()
+    if not value.endswith(")"):
+        return pl.col(name) == value
+    low, high = (float(end) for end in value[1:-1].split(", "))
+    return (pl.col(name) >= low) & (pl.col(name) < high)

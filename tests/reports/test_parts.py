@@ -138,6 +138,8 @@ def test_a_narrowed_result_is_reported_narrowly(two_models: Result) -> None:
     assert cells(narrow)["names"]["model"] == ["new"]
     assert curves(narrow).data is not None
     assert "old" not in text(summary(narrow))
+    tested = two_models.differences().filter(pl.col("model") == "new", pl.col("metric") == "roc_auc")
+    assert differences(narrow) == differences(narrow, tested)
 
 
 def test_the_forest_plot_opens_with_a_metric_that_has_a_direction(two_models: Result) -> None:

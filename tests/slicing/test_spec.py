@@ -140,7 +140,9 @@ def test_a_slice_is_written_for_people(key: SliceKey, text: str) -> None:
     assert slice_text(key) == text
 
 
-VALUES = st.one_of(st.none(), st.sampled_from(["null", "a", "a, b", "a=b", '"', "\\", "", "[1, 2)", "x, sex=m"]), st.text())
+VALUES = st.one_of(
+    st.none(), st.sampled_from(["null", "a", "a, b", "a=b", '"', "\\", "", "[1, 2)", "x, sex=m"]), st.text()
+)
 
 
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=2, unique=True))
