@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.adjust import benjamini_hochberg, holm, shrink
+from evalkit.collect import GROUPS
 from evalkit.errors import ConfigError, listing
 from evalkit.estimate import Estimate, estimate, group_influence, group_variance
 from evalkit.interval import Intervals, critical, effective_rows, intervals
@@ -110,16 +111,16 @@ def _of_model(evaluation: Evaluation, chosen: Sequence[tuple[str, Metric]]) -> p
 
 
 def _rest(sums: AnySums) -> AnySums:
-    """Returns the sums of all rows but each slice's."""
+    """Returns the sums of all rows but each slice's; of scores without groups, and binned where slices are many."""
     if isinstance(sums, FieldSums):
         overall = sums.take(np.zeros(len(sums.total), dtype=np.int64))
         largest = None if sums.largest is None else np.full_like(sums.largest, np.nan)
         return replace(overall.add(sums, -1), largest=largest)
-    return _rest_of_scores(sums)
+    return _rest_of_scores(sums.margin())
 
 
 def _rest_of_scores(sums: ScoreSums) -> ScoreSums:
-    """Lays the overall histogram out for every slice and takes the slice's own away; many scores are binned first."""
+    """Lays the overall histogram out for every slice and takes the slice's own away."""
     overall = sums.take(np.array([0]))
     shift = sums.shift
     while len(overall.keys) * sums.size > _MOST_ENTRIES and shift < 60:
@@ -127,20 +128,20 @@ def _rest_of_scores(sums: ScoreSums) -> ScoreSums:
         overall = overall.coarser(shift)
     sums = sums.coarser(shift)
     size = len(overall.keys)
-    place = _places(overall, sums)
+    place = np.searchsorted(overall.keys, sums.keys)
 
     def subtract(array: Any, own: Any) -> Any:
         laid = np.broadcast_to(array, (sums.size, size, 2)).copy()
-        np.subtract.at(laid, (sums.slices, place), own)
+        laid[sums.slices, place] -= own
         return laid.reshape(-1, 2)
 
     laid_out = ScoreSums(
         slices=np.repeat(np.arange(sums.size, dtype=np.int32), size),
         keys=np.tile(overall.keys, sums.size),
-        groups=None if overall.groups is None else np.tile(overall.groups, sums.size),
+        groups=None,
         count=subtract(overall.count, sums.count),
-        total=None if overall.total is None else subtract(overall.total, sums.total),
-        square=None if overall.square is None else subtract(overall.square, sums.square),
+        total=None if overall.total is None or sums.total is None else subtract(overall.total, sums.total),
+        square=None if overall.square is None or sums.square is None else subtract(overall.square, sums.square),
         shift=shift,
         dtype=sums.dtype,
         probabilities=sums.probabilities,
@@ -149,23 +150,40 @@ def _rest_of_scores(sums: ScoreSums) -> ScoreSums:
     return regroup(laid_out)
 
 
-def _places(overall: ScoreSums, sums: ScoreSums) -> NDArray[np.int64]:
-    """Finds each entry's place among the overall entries."""
+def _rest_influence(gradient: Floats, rest: ScoreSums, sums: ScoreSums) -> Floats:
+    """Returns the influence of each group of units on the metric of each slice's rest, [slices, groups].
+
+    The groups' sums in the rest are those of all rows minus the slice's, so they are not laid out for every slice.
+    """
+    from scipy import sparse
+
+    sums = sums.coarser(rest.shift)
+    overall = sums.take(np.array([0]))
     if overall.groups is None or sums.groups is None:
-        return np.searchsorted(overall.keys, sums.keys)
-    distinct = np.unique(overall.keys)
-    width = int(max(overall.groups.max(initial=0), sums.groups.max(initial=0))) + 1
-    codes = np.searchsorted(distinct, overall.keys) * width + overall.groups
-    return np.searchsorted(codes, np.searchsorted(distinct, sums.keys) * width + sums.groups)
+        raise ValueError("no groups of units")
+    keys = np.unique(overall.keys)
+    slopes = np.zeros((sums.size, len(keys), 2))
+    slopes[rest.slices, np.searchsorted(keys, rest.keys)] = gradient
+    rows = np.searchsorted(keys, overall.keys)[:, None] * 2 + np.arange(2)
+    columns = np.repeat(overall.groups[:, None], 2, axis=1)
+    by_group = sparse.csr_array(
+        (overall.weights.ravel(), (rows.ravel(), columns.ravel())), shape=(2 * len(keys), GROUPS)
+    )
+    every = (by_group.T @ slopes.reshape(sums.size, -1).T).T
+    own = (slopes[sums.slices, np.searchsorted(keys, sums.keys)] * sums.weights).sum(1)
+    code = sums.slices.astype(np.int64) * GROUPS + sums.groups
+    return every - np.bincount(code, weights=own, minlength=sums.size * GROUPS).reshape(sums.size, GROUPS)
 
 
 def _test(name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnySums, evaluation: Evaluation) -> _Test:
     level = evaluation.settings.level
     deff = design_effect(own)
+    variance = own.variance + other.variance
+    if sums.clustered:
+        other, variance = _clustered(own, other, sums, others)
     own_interval, other_interval = (intervals(e, level, deff) for e in (own, other))
     with np.errstate(all="ignore"):
         delta = own.value - other.value
-        variance = _joint_variance(own, other, sums, others)
         statistic, low, high = _statistic(own, other, own_interval, other_interval, delta, variance, level, deff)
         p = _p_value(statistic, _degrees(own, other))
         if own.metric.kind == "wilson":
@@ -178,23 +196,37 @@ def _test(name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnyS
     return _Test(name, own, other, own_interval, delta, variance * hide, low * hide, high * hide, p * hide, status)
 
 
-def _joint_variance(own: Estimate, other: Estimate, sums: AnySums, others: AnySums) -> Floats:
-    """Variance of slice minus rest; groups with rows in both are taken together."""
-    if not sums.clustered:
-        return own.variance + other.variance
-    (a, held_a), (b, held_b) = _influences(own, sums), _influences(other, others)
-    width = max(a.shape[1], b.shape[1])
+def _clustered(own: Estimate, other: Estimate, sums: AnySums, others: AnySums) -> tuple[Estimate, Floats]:
+    """Returns the rest's estimate with its clustered variance, and the variance of slice minus rest.
 
-    def widened(array: Any) -> Any:
-        return np.pad(array, ((0, 0), (0, width - array.shape[1])))
+    Groups with rows on both sides are taken together.
+    """
+    if isinstance(sums, FieldSums) and isinstance(others, FieldSums):
+        mine = np.einsum("sgf,sf->sg", sums.total, own.gradient)
+        theirs = np.einsum("sgf,sf->sg", others.total, other.gradient)
+        held = (sums.count.sum(-1) > 0) | (others.count.sum(-1) > 0)
+    elif isinstance(sums, ScoreSums) and isinstance(others, ScoreSums):
+        mine = _widened(group_influence(sums, own.gradient)[0])
+        theirs = _rest_influence(other.gradient, others, sums)
+        rows = _rows_of_groups(sums)
+        rest_rows = rows[0] - rows
+        groups = (rest_rows > 0).sum(1).min(-1).astype(np.float64)
+        other = replace(other, variance=group_variance(theirs, rest_rows.any(-1)), groups=groups)
+        held = np.broadcast_to(rows[0].any(-1), theirs.shape)
+    else:
+        raise ValueError("sums of two forms")
+    return other, group_variance(mine - theirs, held)
 
-    return group_variance(widened(a) - widened(b), widened(held_a) | widened(held_b))
+
+def _widened(by_group: Floats) -> Floats:
+    return np.pad(by_group, ((0, 0), (0, GROUPS - by_group.shape[1])))
 
 
-def _influences(e: Estimate, sums: AnySums) -> tuple[Floats, NDArray[np.bool_]]:
-    if isinstance(sums, ScoreSums):
-        return group_influence(sums, e.gradient)
-    return np.einsum("sgf,sf->sg", sums.total, e.gradient), sums.count.sum(-1) > 0
+def _rows_of_groups(sums: ScoreSums) -> NDArray[np.int64]:
+    """Returns the rows of each slice, group and label, [slices, groups, 2]."""
+    rows = np.zeros((sums.size, GROUPS, 2), dtype=np.int64)
+    np.add.at(rows, (sums.slices, sums.groups), sums.count)
+    return rows
 
 
 def _degrees(own: Estimate, other: Estimate) -> Floats:

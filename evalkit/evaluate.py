@@ -290,6 +290,8 @@ def resolve(
                 f"Metrics: {listing(fitting, 100)}."
             )
         name = metric.name
+        if "label" in metric.statistic.needs and rows.label is None:
+            raise ConfigError(f'"{name}" needs labels (label=...).')
         bound = _bind_threshold(metric, checked, strict)
         needs = bound.statistic.needs
         if ("score" in needs or "probability" in needs) and rows.score is None:

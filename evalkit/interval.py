@@ -85,6 +85,12 @@ class Intervals:
     few: Flags
     notes: list[str]
 
+    def methods(self) -> list[str]:
+        """Returns how each slice's interval was made; `none` where there is none by nature."""
+        if self.method != "none":
+            return [self.method] * len(self.low)
+        return ["delta on the logit" if np.isfinite(low) else "none" for low in self.low]
+
 
 def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats | None = None) -> Intervals:
     """Returns the intervals of an estimate.

@@ -60,8 +60,16 @@ class Plan:
     @functools.cached_property
     def texts(self) -> tuple[str, ...]:
         """Every slice as people read it."""
+        return self._texts(self.keys)
+
+    @functools.cached_property
+    def hidden_texts(self) -> tuple[str, ...]:
+        """Every suppressed slice as people read it."""
+        return self._texts(self.hidden)
+
+    def _texts(self, keys_of_sets: Sequence[Sequence[SliceKey]]) -> tuple[str, ...]:
         texts = []
-        for slice_set, keys in zip(self.slice_sets, self.keys, strict=True):
+        for slice_set, keys in zip(self.slice_sets, keys_of_sets, strict=False):
             conditions = {d.name for d in slice_set.dimensions if d.form == "where"}
             texts += [_text(key, conditions) for key in keys]
         return tuple(texts)
@@ -338,7 +346,8 @@ class Result:
         """
         from evalkit.differences import differences
 
-        return differences(self, metrics)
+        narrowed = len(self.metrics) < len(self.evaluations[0].metrics)
+        return differences(self, self.metrics if metrics is None and narrowed else metrics)
 
     def worst(self, metric: str, n: int = 5) -> pl.DataFrame:
         """Returns the n slices that are worst against the rest of the rows, by shrunk difference.

@@ -22,7 +22,8 @@ def number(value: Any) -> str:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    if isinstance(value, int) or (abs(value) >= 1000 and math.isfinite(value)):
+    whole = math.isfinite(value) and (abs(value) >= 1000 or (value == round(value) and abs(value) >= 10))
+    if isinstance(value, int) or whole:
         return f"{value:,.0f}"
     return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2e}"
 

@@ -13,7 +13,7 @@ from evalkit.estimate import Estimate, estimate
 from evalkit.interval import Intervals, intervals
 from evalkit.metric import Metric
 from evalkit.results import Evaluation, Plan
-from evalkit.slicing.spec import SliceKey, slice_text
+from evalkit.slicing.spec import SliceKey
 from evalkit.sums import FieldSums
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _table(evaluation: Evaluation) -> pl.DataFrame:
             "low": column([np.where(f, np.nan, i.low) for (_, _, i), f in zip(made, few, strict=True)], pl.Float64),
             "high": column([np.where(f, np.nan, i.high) for (_, _, i), f in zip(made, few, strict=True)], pl.Float64),
             "level": pl.repeat(settings.level, size * len(made), eager=True, dtype=pl.Float64),
-            "method": pl.Series([i.method for _, _, i in made] * size, dtype=pl.String),
+            "method": column([i.methods() for _, _, i in made], pl.String),
             "rows": column([e.rows for _, e, _ in made], pl.Int64),
             "support": column([e.support for _, e, _ in made], pl.Int64),
             "weight": column([e.weight for _, e, _ in made], pl.Float64),
@@ -161,7 +161,7 @@ def _hidden(evaluation: Evaluation, names: Sequence[str]) -> pl.DataFrame | None
     return pl.DataFrame(
         {
             "model": pl.repeat(evaluation.model, size, eager=True, dtype=pl.String),
-            "slice": pl.Series([slice_text(key) for key in keys], dtype=pl.String).gather(order),
+            "slice": pl.Series(evaluation.plan.hidden_texts, dtype=pl.String).gather(order),
             "metric": pl.Series(list(names) * len(keys), dtype=pl.String),
             "value": nothing,
             "low": nothing,
@@ -184,4 +184,4 @@ def _hidden(evaluation: Evaluation, names: Sequence[str]) -> pl.DataFrame | None
 def hidden_summary(plan: Plan) -> str:
     """Says what suppression cost; empty where nothing is hidden."""
     hidden = sum(len(keys) for keys in plan.hidden)
-    return f"{hidden} of {hidden + len(plan.slices)} slices are suppressed." if hidden else ""
+    return f"{hidden} of {hidden + len(plan.slices) - 1} slices are suppressed." if hidden else ""

@@ -95,7 +95,12 @@ def findings(rows: Iterable[dict[str, Any]]) -> list[Finding]:
 def _within(result: Result, tested: pl.DataFrame) -> pl.DataFrame:
     """Returns the tests of what the result's table shows: a narrowed result has fewer, a suppressed slice none."""
     table = result.to_polars().filter(pl.col("status") != "suppressed")
-    return tested.join(table.select("model", "slice", "metric").unique(), on=["model", "slice", "metric"], how="semi")
+    return tested.join(
+        table.select("model", "slice", "metric").unique(),
+        on=["model", "slice", "metric"],
+        how="semi",
+        maintain_order="left",
+    )
 
 
 def _named(result: Result, tested: pl.DataFrame) -> list[dict[str, Any]]:

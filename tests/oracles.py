@@ -419,7 +419,7 @@ ORACLES: dict[str, Oracle] = {
     "calibration_ratio": Oracle("by hand", _calibration_ratio),
     "calibration_slope": Oracle("statsmodels", _calibration_slope),
     "cohen_kappa": _where(lambda d: min(d.tp, d.tn) > 0 or d.fp + d.fn > 0, sk.cohen_kappa_score),
-    "count": Oracle("by hand", lambda rows: len(rows.label)),
+    "count": Oracle("by hand", lambda rows, column=None: len(rows.label)),  # noqa: ARG005
     "cumulative_calibration_error": Oracle("by hand", _cumulative_calibration_error),
     "diagnostic_odds_ratio": _counted(lambda d: _over(d.tp * d.tn, d.fp * d.fn), "by hand"),
     "expected_calibration_error": Oracle("by hand", _expected_calibration_error),
@@ -475,7 +475,7 @@ ORACLES: dict[str, Oracle] = {
 DEMO_SLICES: list[Any] = [
     "sex",
     "race",
-    "age=edges(6, 18, 30, 45)",
+    "age=edges(6, 18, 30, 45, 55)",
     "income=quantiles(4)",
     "site",
     ["sex", "race"],
@@ -533,17 +533,19 @@ def agreement(scored: pl.DataFrame, model: str) -> Agreement:
 
 
 def _demo_rows(scored: pl.DataFrame, model: str, plan: Plan) -> Iterator[tuple[str, Rows]]:
-    """Filters the rows of each slice, by its key alone."""
+    """Filters the rows of each slice, by its key and the frozen edges of its bins."""
+    edges = {d.name: d.argument for s in plan.slice_sets for d in s.dimensions if d.form == "edges"}
     for text, key in zip(plan.texts, plan.slices, strict=True):
-        held = scored.filter(_holds(name, value) for name, value in key) if key else scored
+        held = scored.filter(_holds(name, value, edges.get(name, ())) for name, value in key) if key else scored
         ones = np.ones(held.height)
         yield text, Rows(held["label"].to_numpy(), held[model].to_numpy(), ones, ones)
 
 
-def _holds(name: str, value: str | None) -> pl.Expr:
+def _holds(name: str, value: str | None, edges: tuple[float, ...]) -> pl.Expr:
     if value is None:
         return pl.col(name).is_null()
-    if not value.endswith(")"):
+    if not edges:
         return pl.col(name) == value
     low, high = (float(end) for end in value[1:-1].split(", "))
-    return (pl.col(name) >= low) & (pl.col(name) < high)
+    exact = {float(f"{edge:g}"): edge for edge in (-math.inf, *edges, math.inf)}  # written to six digits
+    return (pl.col(name) >= exact[low]) & (pl.col(name) < exact[high])

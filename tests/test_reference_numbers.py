@@ -75,7 +75,7 @@ def test_forty_million_rows_of_one_slice_are_counted_to_the_row() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_forty_million_weights_of_a_tenth_sum_to_four_million(dtype: type[np.floating]) -> None:
     data = pl.DataFrame({"w": np.full(MANY, 0.1, dtype=dtype), "d": np.ones(MANY, dtype=np.int8)})
-    result = ek.evaluate(data, prediction="d", weight="w", metrics=["count"], keep_rows=False)
+    result = ek.evaluate(data, label="d", prediction="d", weight="w", metrics=["count"], keep_rows=False)
     assert result.to_polars()["weight"][0] == pytest.approx(MANY * 0.1, rel=1e-6)
     assert result.value == MANY
 
