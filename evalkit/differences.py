@@ -224,6 +224,8 @@ def _widened(by_group: Floats) -> Floats:
 
 def _rows_of_groups(sums: ScoreSums) -> NDArray[np.int64]:
     """Returns the rows of each slice, group and label, [slices, groups, 2]."""
+    if sums.groups is None:
+        raise ValueError("no groups of units")
     rows = np.zeros((sums.size, GROUPS, 2), dtype=np.int64)
     np.add.at(rows, (sums.slices, sums.groups), sums.count)
     return rows

@@ -243,7 +243,7 @@ def _smooth(e: Estimate) -> tuple[Floats, Floats]:
 def _atanh(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
     value, error = _smooth(e)
     inside = np.clip(value, -1 + 1e-12, 1 - 1e-12)
-    reach = critical(level, _degrees(e)) * error / (1 - inside**2)
+    reach = np.where(error > 0, critical(level, _degrees(e)) * error / (1 - inside**2), np.nan)
     return np.tanh(np.arctanh(inside) - reach), np.tanh(np.arctanh(inside) + reach)
 
 

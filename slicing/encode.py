@@ -68,7 +68,7 @@ def _freeze(dimension: Dimension, frame: pl.DataFrame) -> Dimension:
     if not len(numbers):
         raise DataError(f'"{dimension.name}" has no numbers to make quantile bins of.')
     inner = np.arange(1, dimension.argument) / dimension.argument
-    edges = np.unique(np.quantile(numbers, inner, method="inverted_cdf"))
+    edges = np.unique(np.quantile(numbers, inner, method="higher"))
     edges = edges[edges > numbers.min()]
     return Dimension(dimension.name, "edges", tuple(float(edge) for edge in edges))
 

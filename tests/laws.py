@@ -160,7 +160,7 @@ def evaluate(
     family: Family, table: pl.DataFrame, *, weighted: bool = True, sliced: bool = True, **settings: Any
 ) -> Result:
     """Evaluates every metric of a family."""
-    role = {"score" if family.task == "binary" else "prediction": "p"}
+    role: dict[str, Any] = {"score" if family.task == "binary" else "prediction": "p"}
     weight = "w" if weighted else None
     slices = ["s"] if sliced else []
     return ek.evaluate(

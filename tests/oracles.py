@@ -1,7 +1,7 @@
-"""Where the right answers come from: for every metric a function of rows, by scikit-learn, SciPy, statsmodels or by hand.
+"""Where the right answers come from: for every metric a function of rows.
 
-An oracle sees the rows and the metric's parameters and answers NaN where the metric is undefined. scikit-learn answers 0
-or 1 or warns in some of these cases; `_where` states them.
+By scikit-learn, SciPy, statsmodels or by hand. An oracle sees the rows and the metric's parameters and answers NaN
+where the metric is undefined. scikit-learn answers 0 or 1 or warns in some of these cases; `_where` states them.
 """
 
 import math
@@ -217,8 +217,8 @@ def _kolmogorov_smirnov(rows: Rows) -> float:
     if not rows.both_classes:
         return math.nan
     if np.ptp(rows.weight) == 0:
-        samples = (rows.output[rows.label == label] for label in (1, 0))
-        return float(stats.ks_2samp(*samples, method="asymp").statistic)
+        positives, negatives = (rows.score[rows.label == label] for label in (1, 0))
+        return float(stats.ks_2samp(positives, negatives, method="asymp").statistic)
     false, true = _rates(rows)
     return float(np.abs(true - false).max())
 
@@ -347,11 +347,11 @@ def _column_total(rows: Rows, *, column: str | None = None) -> float:
 # --- regression ---
 
 
-def _numbers(function: Callable[..., float], defined: Callable[[Rows], bool] = lambda rows: True) -> Oracle:
+def _numbers(function: Callable[..., float], defined: Callable[[Rows], bool] | None = None) -> Oracle:
     """An oracle that scikit-learn computes from labels and predicted numbers."""
 
     def oracle(rows: Rows, **parameters: Any) -> float:
-        if not defined(rows):
+        if defined is not None and not defined(rows):
             return math.nan
         return function(rows.label, rows.output, sample_weight=rows.weight, **parameters)
 

@@ -40,7 +40,7 @@ def test_hashing_text_starts_from_fnvs_published_values() -> None:
     assert fnv(b"foobar") == 0x85944171F73967E8
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))), min_size=1))
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
 def test_text_hashes_by_its_utf8_bytes(texts: list[str]) -> None:
     assert hash64(np.array(texts)).tolist() == [mixed(fnv(text.encode())) for text in texts]
 
@@ -88,9 +88,9 @@ def test_poisson_weights_have_the_distribution() -> None:
 
 def test_replicates_and_groups_are_uncorrelated() -> None:
     weights = poisson_weights(seed=0, replicates=200, groups=100) - 1
-    of_replicates, of_groups = np.corrcoef(weights), np.corrcoef(weights.T)
-    for correlations in (of_replicates, of_groups):
-        off = correlations[~np.eye(len(correlations), dtype=bool)]
+    for draws in (weights, weights.T):
+        correlations = np.asarray(np.corrcoef(draws))
+        off = correlations[np.triu_indices(len(correlations), 1)]
         assert abs(off.mean()) < 0.01
         assert np.abs(off).max() < 0.55
 

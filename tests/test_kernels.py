@@ -33,7 +33,7 @@ def _rows(n: int, *, weighted: bool = False, groups: bool = False, dtype: str = 
     )
 
 
-def _sums(rows: Rows, metrics: list[Any], **options: int) -> Any:
+def _sums(rows: Rows, metrics: list[Any], **options: Any) -> Any:
     rng = np.random.default_rng(1)
     coded = {
         A: Coded(rng.integers(0, 3, rows.n).astype(np.int32), ("x", "y", "z")),

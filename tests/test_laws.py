@@ -4,16 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import laws
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import FAMILIES, ORACLES, Family
+from oracles import ORACLES, Rows
 
 import evalkit as ek
+import laws
 from evalkit.metrics import catalog
+from laws import FAMILIES, Family
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 some = settings(max_examples=15)
@@ -193,7 +194,8 @@ def test_binned_scores_are_within_the_printed_bound_and_flagged(slices: int, wei
     table = many(SCORED[0], 30_000).with_columns(s=pl.Series(np.arange(30_000) % slices), p=pl.col("p") ** 2 * 0.999)
     settings: dict[str, Any] = {"label": "y", "score": "p", "slices": ["s"], "metrics": ["roc_auc", "gini"]}
     settings |= {"weight": "w" if weighted else None, "max_slices": slices}
-    exact, binned = (ek.evaluate(table, **settings, **budget).at("overall") for budget in ({}, {"budget_bytes": 1}))
+    exact = ek.evaluate(table, **settings).at("overall")
+    binned = ek.evaluate(table, **settings, budget_bytes=1).at("overall")
     for metric in ("roc_auc", "gini"):
         row = binned[metric].to_polars().row(0, named=True)
         away = abs(row["value"] - exact[metric].value)
@@ -208,10 +210,10 @@ def test_binned_scores_are_within_the_printed_bound_and_flagged(slices: int, wei
 
 
 def test_data_sets_that_are_padded_alike_compile_a_statistic_once() -> None:
-    traces = []
+    traces: list[Any] = []
 
     @ek.cells("wrong", "right", needs=("label", "decision"))
-    def verdicts(batch: Any, *, threshold: float | None = None, strict: bool = False) -> Any:
+    def verdicts(batch: Any, *, threshold: float | None = None, strict: bool = False) -> Any:  # noqa: ARG001
         traces.append(batch.label.shape)
         return ((batch.score >= threshold) == (batch.label == 1)).astype("int32")
 
@@ -232,3 +234,30 @@ def test_a_threshold_of_zero_is_written_into_the_name() -> None:
     result = ek.evaluate(data, label="y", score="p", metrics=["recall@0", "recall@1"])
     assert result.metrics == ["recall@threshold=0", "recall@threshold=1"]
     assert list(result.evaluations[0].sums) == ["confusion@threshold=0", "confusion@threshold=1"]
+
+
+def test_a_correlation_without_variance_has_no_interval() -> None:
+    data = {"y": [float(i) for i in range(20)], "p": [2.0 * i for i in range(20)]}
+    row = ek.evaluate(data, label="y", prediction="p", task="regression", metrics=["pearson_r"]).to_polars()
+    assert row["value"][0] == pytest.approx(1.0)
+    assert math.isnan(row["low"][0])
+    assert "do not vary" in row["note"][0]
+
+
+@pytest.mark.parametrize("name", ["calibration_slope", "calibration_intercept"])
+def test_a_fit_is_found_however_extreme_the_scores(name: str) -> None:
+    label, score = np.array([1, 0, 1, 0, 1]), np.array([0.5, 0.0, 1e-5, 0.25, 0.0])
+    ones = np.ones(5)
+    expected = ORACLES[name](Rows(label, score, ones, ones))
+    assert ek.metrics.find(name)(label, score) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_calibration_p_value_of_hopeless_scores_is_zero() -> None:
+    label, score = np.zeros(100_000), np.full(100_000, 0.9)
+    assert ek.metrics.calibration_p_value(label, score) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "accuracy", "log_loss"])
+def test_a_metric_of_labels_says_that_they_are_missing(metric: str) -> None:
+    with pytest.raises(ek.EvalkitError, match=r"needs labels \(label="):
+        ek.evaluate({"p": [0.1, 0.9]}, score="p", metrics=[metric])
