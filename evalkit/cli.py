@@ -6,10 +6,11 @@ A command returns what is to be done, and `main` does it where every error becom
 from __future__ import annotations
 
 import functools
+import io
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -221,7 +222,7 @@ def _print_schema() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a value that the terminal cannot show is no failure
     jobs: list[Any] = []
     code = guarded(lambda: jobs.append(_parsed(arguments)))
@@ -241,4 +242,4 @@ def _parsed(arguments: Sequence[str] | None) -> Job | int:
         return INTERRUPTED
     except SystemExit:  # typer's answer to a reader of --help that is gone
         return DONE
-    return job if callable(job) else int(job or DONE)
+    return cast("Job", job) if callable(job) else int(job or DONE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from evalkit.errors import listing, nearest
 from evalkit.yaml_lines import Place, line_of
@@ -66,7 +66,7 @@ def _place(location: Sequence[str | int], raw: Any) -> Place:
         inside_list = isinstance(raw, list) and isinstance(part, int)
         if inside_mapping or inside_list:
             place.append(part)
-            raw = raw[part]
+            raw = cast("Any", raw)[part]
     return tuple(place)
 
 

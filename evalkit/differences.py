@@ -169,7 +169,7 @@ def _rest_influence(gradient: Floats, rest: ScoreSums, sums: ScoreSums) -> Float
     by_group = sparse.csr_array(
         (overall.weights.ravel(), (rows.ravel(), columns.ravel())), shape=(2 * len(keys), GROUPS)
     )
-    every = (by_group.T @ slopes.reshape(sums.size, -1).T).T
+    every: Floats = np.asarray(by_group.T @ slopes.reshape(sums.size, -1).T).T
     own = (slopes[sums.slices, np.searchsorted(keys, sums.keys)] * sums.weights).sum(1)
     code = sums.slices.astype(np.int64) * GROUPS + sums.groups
     return every - np.bincount(code, weights=own, minlength=sums.size * GROUPS).reshape(sums.size, GROUPS)

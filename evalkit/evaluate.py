@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -360,7 +361,11 @@ def _plan(sets: Sequence[SliceSet], checked: Checked, limit: int) -> tuple[Plan,
 
 
 def _pivot(checked: Checked) -> float:
-    """A value near the labels, so that moments of large numbers keep their precision."""
+    """A value near the labels, so that moments of large numbers keep their precision.
+
+    It has eight bits, so that subtracting it, and moving sums to another one, is exact for whole numbers.
+    """
     if checked.task != "regression" or checked.rows.label is None:
         return 0.0
-    return float(np.mean(checked.rows.label[:10_000]))
+    mantissa, exponent = math.frexp(float(np.mean(checked.rows.label[:10_000])))
+    return math.ldexp(round(mantissa * 256), exponent - 8)

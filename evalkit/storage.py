@@ -312,7 +312,7 @@ def _sums_frame(sums: AnySums) -> pl.DataFrame:
     import polars as pl
 
     if isinstance(sums, ScoreSums):
-        arrays = {name: getattr(sums, name) for name in _SCORE_ARRAYS}
+        arrays: dict[str, Any] = {name: getattr(sums, name) for name in _SCORE_ARRAYS}
     else:
         held = sums.count.reshape(*sums.count.shape[:-1], -1).any(axis=-1)
         place = np.nonzero(held if sums.clustered else np.ones(len(sums.count), dtype=bool))

@@ -82,7 +82,9 @@ class FieldSums:
             return self
         matrix = np.asarray(statistic.shift(self.pivot, pivot), dtype=np.float64)
         square = None if self.square is None else matrix @ self.square @ matrix.T
-        return replace(self, total=self.total @ matrix.T, square=square, pivot=pivot)
+        total = self.total @ matrix.T
+        noise = 1e-14 * (np.abs(self.total) @ np.abs(matrix).T)
+        return replace(self, total=np.where(np.abs(total) <= noise, 0.0, total), square=square, pivot=pivot)
 
     def add(self, other: FieldSums, sign: int = 1) -> FieldSums:
         """Adds (or with sign -1 subtracts) sums of the same slices and pivot; what holds no rows is exactly 0."""

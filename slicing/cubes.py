@@ -105,9 +105,9 @@ def _cube(
     size = _cells(dimensions, coded)
     if size <= _MOST_DENSE_CELLS:
         present = _present(codes, size)
-        cell_codes, cell_indices = codes.astype(np.int32, copy=False), np.arange(size)
+        cell_codes, cell_indices = codes.astype(np.int32, copy=False), np.arange(size, dtype=np.int64)
     else:
-        cell_indices, inverse = np.unique(codes, return_inverse=True)
+        cell_indices, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
         cell_codes, present = inverse.astype(np.int32), np.ones(len(cell_indices), dtype=bool)
     roll_ups = tuple(
         _roll_up(index, slice_sets[index], dimensions, coded, cell_indices, present, limit) for index in members

@@ -70,10 +70,10 @@ def _lines(
     result = [(index, list(slices), rows)]
     width = max((len(key) for key in slices), default=0)
     for place in range(width if width > 1 else 0):
-        margin: dict[SliceKey, list[SliceKey]] = defaultdict(list)
+        margin: defaultdict[SliceKey, list[SliceKey]] = defaultdict(list)
         for key in slices:
-            margin[(key[place],)].append(key)
-        published = {key: n for other in slice_sets for key, n in other.items() if len(key) == 1}
+            margin[key[place : place + 1]].append(key)
+        published: dict[SliceKey, int] = {k: n for other in slice_sets for k, n in other.items() if len(k) == 1}
         result += [(index, members, published[part]) for part, members in margin.items() if part in published]
     return result
 

@@ -66,6 +66,14 @@ class Family:
         return self.metrics[0].statistic.form
 
     @property
+    def exact(self) -> bool:
+        """Whether its tables hold numbers that add without rounding.
+
+        A variance of 0 is told from one of 1e-12 by the rounding of values minus a pivot, so constants must be exact.
+        """
+        return self.name == "moments"
+
+    @property
     def tolerance(self) -> float:
         """How far float sums taken in another order may move a value; relative above 1."""
         return 1e-6 if self.form == "sums" else 1e-9
@@ -97,7 +105,7 @@ def tables(draw: st.DrawFn, family: Family, most: int = 24, weights: Iterable[fl
     row = st.tuples(
         label,
         output,
-        st.sampled_from(list(weights)),
+        st.sampled_from([w for w in weights if not family.exact or w % 0.5 == 0]),
         st.sampled_from(["a", "b", None]),
         st.integers(0, 5),
         st.sampled_from(_NUMBERS),
@@ -131,13 +139,8 @@ def _outputs(family: Family) -> st.SearchStrategy[float]:
 
 def _numbers(family: Family, lowest: Mapping[str, float]) -> st.SearchStrategy[float]:
     least = max((lowest[need] for need in family.metrics[0].statistic.needs if need in lowest), default=-250.0)
-    known = [v for v in _NUMBERS if least <= v <= _most(family)]
-    return st.sampled_from(known) | st.integers(math.ceil(8 * least), 2000).map(lambda eighths: eighths / 8)
-
-
-def _most(family: Family) -> float:
-    """Products of values keep their precision near the pivot, so slices of moments do not lie far from it."""
-    return 10.0 if family.name == "moments" else math.inf
+    eighths = st.integers(math.ceil(8 * least), 2000).map(lambda value: value / 8)
+    return eighths if family.exact else eighths | st.sampled_from([v for v in _NUMBERS if v >= least])
 
 
 # --- what is compared ---
@@ -199,9 +202,15 @@ def assert_same(family: Family, ours: Answers, theirs: Answers) -> None:
         assert mine.rows == theirs[key].rows, f"{key}: {mine.rows} rows, not {theirs[key].rows}"
 
 
-def assert_same_variance(ours: Answers, theirs: Answers) -> None:
-    """Raises unless every variance is the same, as far as sums of squares in another order are."""
+def assert_same_variance(family: Family, ours: Answers, theirs: Answers) -> None:
+    """Raises unless every variance is the same, as far as sums of squares in another order are.
+
+    A maximum is not smooth: where two places tie, rounding decides which of them its variance comes from.
+    """
+    smooth = {metric.name for metric in family.metrics if metric.kind not in ("none", "bootstrap")}
     for key, mine in ours.items():
+        if key[1] not in smooth:
+            continue
         other = theirs[key].variance
         within = 1e-7 * max(1.0, abs(mine.value)) ** 2 + 1e-6 * abs(other)
         assert abs(mine.variance - other) <= within, f"{key}: variance {mine.variance} against {other}"
@@ -284,7 +293,7 @@ def held_by_slices(family: Family, table: pl.DataFrame) -> None:
             continue
         alone = answers(evaluate(family, rows, sliced=False))
         assert_same(family, mine, alone)
-        assert_same_variance(mine, alone)
+        assert_same_variance(family, mine, alone)
 
 
 def held_by_repetition(family: Family, table: pl.DataFrame) -> None:
@@ -380,4 +389,4 @@ def held_by_added_units(family: Family, table: pl.DataFrame, cut: int) -> None:
     whole = answers(evaluate(family, table, unit="u"))
     added = answers(_sum([evaluate(family, part, unit="u") for part in parts]))
     assert_same(family, added, whole)
-    assert_same_variance(added, whole)
+    assert_same_variance(family, added, whole)

@@ -150,7 +150,7 @@ def _negative_likelihood(*arguments: Any, **weights: Any) -> float:
 
 
 def _fbeta(*arguments: Any, beta: float = 1.0, **weights: Any) -> float:
-    return float(sk.fbeta_score(*arguments, beta=beta, zero_division=np.nan, **weights))
+    return float(sk.fbeta_score(*arguments, beta=beta, **{"zero_division": np.nan, **weights}))
 
 
 # --- scores ---
@@ -401,7 +401,7 @@ def _pinball(*arguments: Any, alpha: float = 0.5, **weights: Any) -> float:
 
 
 def _tweedie(*arguments: Any, power: float = 1.5, **weights: Any) -> float:
-    return float(sk.mean_tweedie_deviance(*arguments, power=power, **weights))
+    return float(sk.mean_tweedie_deviance(*arguments, **{"power": power, **weights}))
 
 
 _NAN: dict[str, Any] = {"zero_division": np.nan}
