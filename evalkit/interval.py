@@ -112,7 +112,7 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
         few |= e.groups < _LEAST_GROUPS
     notes: list[list[str]] = [[] for _ in e.value]
     approximate = _flag(e, kind, clustered, notes)
-    low, high = (np.where(few | np.isnan(e.value), np.nan, end) for end in (low, high))
+    low, high = (np.where(few | np.isnan(e.value), np.nan, np.clip(end, *e.metric.range)) for end in (low, high))
     if kind == "none":
         approximate |= np.isfinite(low)
         _note_expected(e, notes)
