@@ -48,7 +48,8 @@ class Estimate:
             effect; NaN unless the metric declares one.
         heavy: (sum q)^2 / sum q^2 of the row values that the metric averages; infinite where that is not asked.
         largest_share: the largest row's share of their sum.
-        bound: how far binned scores may move the value; 0 where exact.
+        binned: whether the scores were binned.
+        bound: how far binning may move an AUC; 0 where exact, NaN for other metrics of binned scores.
         gradient: of the value by the sums: [slices, fields], or [entries, 2] for a histogram.
     """
 
@@ -70,6 +71,7 @@ class Estimate:
     heavy: Floats
     largest_share: Floats
     bound: Floats
+    binned: bool
     gradient: Floats
 
 
@@ -207,6 +209,7 @@ def _field_estimate(
         heavy=heavy,
         largest_share=largest,
         bound=np.zeros(len(rows)),
+        binned=False,
         gradient=gradient,
     )
 
@@ -374,6 +377,9 @@ def _compile_scores(metrics: tuple[Metric, ...], gradients: bool) -> Callable[..
     return compiled
 
 
+_BOUND_FACTORS = {"roc_auc": 1.0, "gini": 2.0}
+
+
 def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
     margin = sums.margin()
     slices = sums.size
@@ -419,7 +425,8 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
                 expected=by_chance,
                 heavy=np.full(slices, np.inf),
                 largest_share=nothing,
-                bound=bound * (2 if metric.name_of_function == "gini" else 1),
+                bound=bound * _BOUND_FACTORS.get(metric.name_of_function, np.nan) if margin.shift else bound,
+                binned=margin.shift > 0,
                 gradient=gradient,
             )
         )

@@ -124,6 +124,8 @@ def evaluate(
     frame, columns = _frame(data, columns, sets, model, features, task)
     if columns.label is None and not columns.extra and not asked:
         raise UsageError("Name the column of labels: label=...")
+    if columns.label is None and not columns.extra and columns.score is None and columns.prediction is None:
+        raise UsageError("Name a column to evaluate: label= with score= or prediction=, or a metric of a column.")
     if columns.label is not None and columns.score is None and columns.prediction is None:
         raise UsageError("Name the column of scores (score=...) or of predictions (prediction=...), or give model=.")
     grouped = isinstance(intervals, Bootstrap) and unit is None

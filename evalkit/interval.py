@@ -137,7 +137,9 @@ def _flag(e: Estimate, kind: Kind, clustered: bool, notes: list[list[str]]) -> F
             approximate[index] = True
             notes[index].append(note(int(index)))
 
-    mark(e.bound > 0, lambda i: f"scores binned: within {e.bound[i]:.1e}")
+    if e.binned:
+        mark(e.bound > 0, lambda i: f"scores binned: within {e.bound[i]:.1e}")
+        mark(np.isnan(e.bound), lambda _: "scores binned")
     if kind == "delong":
         mark(e.support < 20, lambda i: f"{e.support[i]:.0f} rows of the rarer class")
     if kind in ("logit", "log", "delta", "atanh", "bootstrap") and e.metric.statistic.form != "cells":

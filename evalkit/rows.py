@@ -181,7 +181,7 @@ def _label_and_prediction(
     label = None if columns.label is None else frame[columns.label]
     prediction = None if columns.prediction is None else frame[columns.prediction]
     if label is None:
-        return None, None, task or "binary", None
+        return None, None if prediction is None else _floats(prediction, "predictions"), task or "binary", None
     if task is None:
         task = "binary" if columns.score is not None or positive is not None or _looks_binary(label) else "regression"
     if task == "regression":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.errors import ColumnError, ConfigError, DataError, listing, nearest
-from evalkit.slicing.spec import OTHER, Dimension, Expression, SliceSet
+from evalkit.slicing.spec import OTHER, Dimension, Expression, SliceSet, edge_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -150,9 +150,9 @@ def _encode_bins(column: pl.Series, edges: Sequence[float]) -> Coded:
     codes = np.searchsorted(np.asarray(edges), numbers, side="right").astype(np.int32)
     codes[np.isnan(numbers)] = len(edges) + 1
     bounds = [-math.inf, *edges, math.inf]
-    names = [f"{'(' if low == -math.inf else '['}{low:g}, {high:g})" for low, high in pairwise(bounds)]
-    if len(set(names)) < len(names):
-        names = [f"{'(' if low == -math.inf else '['}{low!r}, {high!r})" for low, high in pairwise(bounds)]
+    names = [
+        f"{'(' if low == -math.inf else '['}{edge_text(low)}, {edge_text(high)})" for low, high in pairwise(bounds)
+    ]
     return Coded(codes, (*names, None))
 
 

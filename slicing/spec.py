@@ -26,6 +26,15 @@ _FORMS = ("values", "edges", "quantiles", "top", "where")
 _FORM_HELP = "COLUMN, COLUMN=[a, b], COLUMN=edges(30, 45), COLUMN=quantiles(4), COLUMN=top(20) or NAME=where(SQL)"
 
 
+def edge_text(edge: float) -> str:
+    """Writes an edge in as few digits as say it exactly: `30`, `0.1`, `1234567.5`, `inf`.
+
+    >>> edge_text(30.0), edge_text(1234567.5), edge_text(0.1 + 0.2)
+    ('30', '1234567.5', '0.30000000000000004')
+    """
+    return f"{edge:g}" if float(f"{edge:g}") == edge else repr(float(edge))
+
+
 class Expression(str):
     """A Polars expression, known by its text: equal texts are equal conditions."""
 
@@ -64,7 +73,7 @@ class Dimension:
         if self.form == "values":
             return f"{self.name}=[{', '.join(str(v) for v in self.argument)}]"
         if self.form == "edges":
-            return f"{self.name}=edges({', '.join(f'{v:g}' for v in self.argument)})"
+            return f"{self.name}=edges({', '.join(edge_text(v) for v in self.argument)})"
         argument = self.argument[0] if isinstance(self.argument, tuple) else self.argument
         return f"{self.name}={self.form}({argument})"
 

@@ -15,7 +15,8 @@ def column_values(batch: Batch, *, column: str | None = None) -> dict[str, Any]:
     import jax.numpy as jnp
 
     if column is None:
-        first = next(values for values in (batch.label, batch.score, batch.prediction) if values is not None)
+        held = (batch.label, batch.score, batch.prediction, *batch.columns.values())
+        first = next(values for values in held if values is not None)
         value = jnp.ones(first.shape)
     else:
         value = batch.columns[column]
