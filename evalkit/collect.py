@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUPS = 256
 BUDGET_BYTES = 512 * 2**20
 _ENTRY_BYTES = 4 + 8 + 16
-_MOST_BINNED_CELLS = 1 << 22
+_MOST_BINNED_CELLS = 1 << 21
 _WIDE_CELL = 1000
 
 
@@ -59,12 +59,10 @@ class Options:
     Attributes:
         budget_bytes: the memory that sums may take; beyond it, scores are binned.
         chunk_rows: the rows of one pass.
-        pivot: subtracted from labels and predictions by statistics of moments.
     """
 
     budget_bytes: int = BUDGET_BYTES
     chunk_rows: int = kernels.CHUNK_ROWS
-    pivot: float = 0.0
 
 
 def collect(
@@ -92,27 +90,57 @@ def _fields(
     statistic: Statistic, rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options
 ) -> FieldSums:
     parts: dict[str, NDArray[Any]] = {}
-    pivot = options.pivot if statistic.pivoted else 0.0
     for cube in cubes:
-        for name, cells in _cell_sums(statistic, rows, cube, options, pivot).items():
-            if name not in parts:
-                parts[name] = np.zeros((offsets[-1], *cells.shape[1:]), dtype=cells.dtype)
-            for roll_up in cube.roll_ups:
-                start = offsets[roll_up.slice_set]
-                whole = parts[name][start : start + len(roll_up.keys)]
-                whole[...] = _rolled(cells, roll_up.slices, len(roll_up.keys), name == "largest")
+        cells = _cell_sums(statistic, rows, cube, options)
+        for roll_up in cube.roll_ups:
+            start, size = offsets[roll_up.slice_set], len(roll_up.keys)
+            for name, values in _at_slice_pivots(statistic, cells, roll_up.slices, size).items():
+                if name not in parts:
+                    parts[name] = np.zeros((offsets[-1], *values.shape[1:]), dtype=values.dtype)
+                whole = parts[name][start : start + size]
+                whole[...] = values if name == "pivot" else _rolled(values, roll_up.slices, size, name == "largest")
     square = None if rows.group is not None else parts["square"]
     largest = parts.get("largest")
     if largest is not None and largest.ndim == 3:
         largest = largest.max(axis=1)
-    return FieldSums(parts["count"], parts["total"], square, largest, pivot)
+    return FieldSums(parts["count"], parts["total"], square, largest, parts.get("pivot"))
 
 
-def _cell_sums(statistic: Statistic, rows: Rows, cube: Cube, options: Options, pivot: float) -> dict[str, NDArray[Any]]:
+def _at_slice_pivots(
+    statistic: Statistic, cells: FieldSums, slices: NDArray[np.int32], size: int
+) -> dict[str, NDArray[Any]]:
+    """Moves the sums of cells to a pivot in the middle of their slice's, so that they add; returns the arrays."""
+    pivot = None
+    if cells.pivot is not None:
+        rows = cells.count.reshape(len(slices), -1).sum(1).astype(np.float64)
+        inside = slices >= 0
+        total = np.bincount(slices[inside], weights=(cells.pivot * rows)[inside], minlength=size)
+        pivot = _eight_bits(total / np.maximum(np.bincount(slices[inside], weights=rows[inside], minlength=size), 1))
+        cells = cells.at_pivot(statistic, pivot[np.maximum(slices, 0)])
+    arrays = {name: getattr(cells, name) for name in ("count", "total", "square", "largest")}
+    return {name: array for name, array in {**arrays, "pivot": pivot}.items() if array is not None}
+
+
+def _eight_bits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounds to eight bits, so that subtracting a value, and moving sums to another, is exact for whole numbers."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 256), exponent - 8)
+
+
+def _cell_pivots(rows: Rows, cube: Cube) -> NDArray[np.float64]:
+    """Returns a value near the labels of each cell, so that moments of large numbers keep their precision."""
+    sums = np.bincount(cube.codes, weights=_pick(rows.label, cube), minlength=cube.cells)
+    return _eight_bits(sums / np.maximum(np.bincount(cube.codes, minlength=cube.cells), 1))
+
+
+def _cell_sums(statistic: Statistic, rows: Rows, cube: Cube, options: Options) -> FieldSums:
     codes, cells = cube.codes, cube.cells
     taken = _taken(rows, cube)
+    pivot = _cell_pivots(rows, cube) if statistic.pivoted else np.zeros(cells)
+    repeated = pivot
     if rows.group is not None:
         codes, cells = codes * np.int32(GROUPS) + _pick(rows.group, cube), cells * GROUPS
+        repeated = np.repeat(pivot, GROUPS)
     squares = rows.group is None and statistic.form == "sums"
     sums = kernels.field_sums(
         statistic,
@@ -121,12 +149,13 @@ def _cell_sums(statistic: Statistic, rows: Rows, cube: Cube, options: Options, p
         cells,
         _pick(rows.weight, cube),
         squares=squares,
-        pivot=pivot,
+        pivot=repeated,
         chunk_rows=options.chunk_rows,
     )
-    if rows.group is None:
-        return sums
-    return {name: array.reshape(cube.cells, GROUPS, *array.shape[1:]) for name, array in sums.items()}
+    if rows.group is not None:
+        sums = {name: array.reshape(cube.cells, GROUPS, *array.shape[1:]) for name, array in sums.items()}
+    square, largest = sums.get("square"), sums.get("largest")
+    return FieldSums(sums["count"], sums["total"], square, largest, pivot if statistic.pivoted else None)
 
 
 def _pick(array: Any, cube: Cube) -> Any:

@@ -21,6 +21,7 @@ from evalkit.estimate import Estimate, estimate, group_influence, group_variance
 from evalkit.interval import Intervals, critical, effective_rows, intervals
 from evalkit.metric import Metric
 from evalkit.results import Evaluation, Result
+from evalkit.statistic import Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums, regroup
 from evalkit.tabulate import design_effect, keys_series
 
@@ -102,7 +103,7 @@ def _of_model(evaluation: Evaluation, chosen: Sequence[tuple[str, Metric]]) -> p
     tests: dict[str, _Test] = {}
     for identity, named in by_statistic.items():
         sums = evaluation.sums[identity]
-        others = _rest(sums)
+        others = _rest(sums, named[0][1].statistic)
         metrics = [metric for _, metric in named]
         pairs = zip(estimate(metrics, sums), estimate(metrics, others), strict=True)
         for (name, _), (own, other) in zip(named, pairs, strict=True):
@@ -110,12 +111,12 @@ def _of_model(evaluation: Evaluation, chosen: Sequence[tuple[str, Metric]]) -> p
     return _table(evaluation, [tests[name] for name, _ in chosen])
 
 
-def _rest(sums: AnySums) -> AnySums:
+def _rest(sums: AnySums, statistic: Statistic) -> AnySums:
     """Returns the sums of all rows but each slice's; of scores without groups, and binned where slices are many."""
     if isinstance(sums, FieldSums):
         overall = sums.take(np.zeros(len(sums.total), dtype=np.int64))
         largest = None if sums.largest is None else np.full_like(sums.largest, np.nan)
-        return replace(overall.add(sums, -1), largest=largest)
+        return replace(overall.add(sums.at_pivot(statistic, overall.pivot), -1), largest=largest)
     return _rest_of_scores(sums.margin())
 
 

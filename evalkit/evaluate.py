@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -135,7 +134,7 @@ def evaluate(
     plan, cells = _plan(sets, checked, max_slices)
     say("counting")
     read_at = time.perf_counter()
-    options = Options(budget_bytes, chunk_rows, _pivot(checked))
+    options = Options(budget_bytes, chunk_rows)
     sums = local.run(_statistics(chosen), checked.rows, cells, plan.offsets, options)
     settings = Settings(
         level=level,
@@ -360,14 +359,3 @@ def _plan(sets: Sequence[SliceSet], checked: Checked, limit: int) -> tuple[Plan,
     keys = {roll_up.slice_set: roll_up.keys for cube in cells for roll_up in cube.roll_ups}
     plan = Plan(tuple(frozen), tuple(keys[index] for index in range(len(frozen))))
     return plan, cells
-
-
-def _pivot(checked: Checked) -> float:
-    """A value near the labels, so that moments of large numbers keep their precision.
-
-    It has eight bits, so that subtracting it, and moving sums to another one, is exact for whole numbers.
-    """
-    if checked.task != "regression" or checked.rows.label is None:
-        return 0.0
-    mantissa, exponent = math.frexp(float(np.mean(checked.rows.label[:10_000])))
-    return math.ldexp(round(mantissa * 256), exponent - 8)

@@ -66,7 +66,7 @@ def field_sums(
     weight: NDArray[np.float64] | None,
     *,
     squares: bool,
-    pivot: float,
+    pivot: NDArray[np.float64],
     chunk_rows: int,
 ) -> dict[str, NDArray[Any]]:
     """Returns the sums of a statistic in each cell.
@@ -78,7 +78,7 @@ def field_sums(
         cells: the number of cells.
         weight: [rows] float64, or None.
         squares: whether to sum products of fields as well.
-        pivot: subtracted from large values first, by statistics that ask for it.
+        pivot: [cells] subtracted from the values of a cell's rows first, by statistics that ask for it.
         chunk_rows: the rows of one pass.
 
     Returns:
@@ -95,7 +95,7 @@ def field_sums(
         for rows, width in chunks(len(codes), chunk_rows):
             part = jax.tree.map(lambda array, rows=rows, width=width: pad(array[rows], width), needed)
             weights = None if weight is None else pad(weight[rows], width)
-            answer = kernel(part, pad(codes[rows], width), weights, rows.stop - rows.start, pivot)
+            answer = kernel(part, pad(codes[rows], width), weights, rows.stop - rows.start, pad(pivot, size))
             _accumulate(sums, {name: np.asarray(value)[:cells] for name, value in answer.items()})
     return _unpack(statistic, sums)
 
@@ -145,7 +145,7 @@ def _kernel(statistic: Statistic, size: int, weighted: bool, squares: bool) -> C
         return sums
 
     def values(batch: Batch, codes: Any, weight: Any, valid: Any, pivot: Any) -> dict[str, Any]:
-        rows = statistic.rows(batch, pivot).astype(jnp.float64)
+        rows = statistic.rows(batch, pivot[codes]).astype(jnp.float64)
         places = jnp.where(valid, codes, size)
         scaled = rows * weight[:, None] if weighted else rows
         upper = np.triu_indices(rows.shape[1])

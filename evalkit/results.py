@@ -24,6 +24,7 @@ from evalkit.metric import Metric
 from evalkit.rows import Checked, Columns
 from evalkit.slicing.spec import SliceKey, SliceSet, slice_text
 from evalkit.slicing.suppress import suppressed
+from evalkit.statistic import Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Evaluation:
             if isinstance(left, ScoreSums) and isinstance(right, ScoreSums):
                 sums[identity] = left.add(right, sign)
             elif isinstance(left, FieldSums) and isinstance(right, FieldSums):
-                sums[identity] = left.add(right.at_pivot(statistics[identity], left.pivot), sign)
+                sums[identity] = _added(statistics[identity], left, right, sign)
             else:
                 raise DataError(f'The sums of "{identity}" differ in form; they do not add.')
         return replace(
@@ -206,6 +207,15 @@ class Evaluation:
         if isinstance(sums, ScoreSums):
             return np.bincount(sums.slices, weights=sums.count.sum(1), minlength=sums.size).astype(np.int64)
         return sums.margin().count.sum(1)
+
+
+def _added(statistic: Statistic, left: FieldSums, right: FieldSums, sign: int) -> FieldSums:
+    """Adds sums at the left's pivots, at the right's in slices where the left has no rows."""
+    if left.pivot is None or right.pivot is None:
+        return left.add(right, sign)
+    held = left.count.reshape(len(left.count), -1).any(axis=1)
+    pivot = np.where(held, left.pivot, right.pivot)
+    return left.at_pivot(statistic, pivot).add(right.at_pivot(statistic, pivot), sign)
 
 
 def _set_numbers(plan: Plan) -> list[int]:

@@ -66,7 +66,7 @@ class Statistic:
         needs: roles of a batch it reads: `label`, `score`, `prediction`, `decision` (a prediction or a thresholded
             score), `probability` (a score in [0, 1]).
         parameters: bound values by name.
-        pivoted: the function takes `pivot`, a float64 scalar that it subtracts from large values.
+        pivoted: the function takes `pivot`, a float64 scalar or [rows], that it subtracts from large values.
         shift: for pivoted ones, `(from_pivot, to_pivot)` to the matrix [fields, fields] that moves the sums.
     """
 
@@ -77,7 +77,7 @@ class Statistic:
     needs: tuple[str, ...] = ("label",)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     pivoted: bool = False
-    shift: Callable[[float, float], Any] | None = None
+    shift: Callable[[Any, Any], Any] | None = None
 
     def __post_init__(self) -> None:
         functools.update_wrapper(self, self.function)  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ def refuse_unknown(name: str, given: Mapping[str, Any], known: Mapping[str, Any]
 
 
 def statistic(
-    *, needs: tuple[str, ...], shift: Callable[[float, float], Any] | None = None
+    *, needs: tuple[str, ...], shift: Callable[[Any, Any], Any] | None = None
 ) -> Callable[[Callable[..., Any]], Statistic]:
     """Makes a statistic of a function from a batch to named values of each row.
 

@@ -329,7 +329,11 @@ def _sums_header(sums: AnySums) -> dict[str, Any]:
     if isinstance(sums, ScoreSums):
         names = ("shift", "dtype", "probabilities", "size")
         return {"form": "scores", **{name: getattr(sums, name) for name in names}}
-    return {"form": "fields", "count": sums.count.shape, "total": sums.total.shape, "pivot": sums.pivot}
+    return {"form": "fields", "count": sums.count.shape, "total": sums.total.shape, "pivot": _listed(sums.pivot)}
+
+
+def _listed(array: Any) -> list[float] | None:
+    return None if array is None else array.tolist()
 
 
 def _plan_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -440,4 +444,5 @@ def _read_sums(header: Mapping[str, Any], folder: Path) -> AnySums:
         fields = total.shape[-1]
         wide = arrays["square"].shape[1] == fields * fields and fields > 1
         square = arrays["square"].reshape(len(total), fields, fields) if wide else arrays["square"]
-    return FieldSums(count, total, square, arrays.get("largest"), header["pivot"])
+    pivot = None if header["pivot"] is None else np.asarray(header["pivot"], dtype=np.float64)
+    return FieldSums(count, total, square, arrays.get("largest"), pivot)

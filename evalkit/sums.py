@@ -6,7 +6,7 @@ Sums of other rows, days or machines are added with `add` once their slices are 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,14 @@ class FieldSums:
         square: sums of squared weight times products of fields: [slices, fields, fields], for cells [slices, fields]
             (a row is in one cell alone); None where there are groups.
         largest: [slices, fields] largest size of a field in any row, for `sums`; NaN once rows were subtracted.
-        pivot: what the rows' values had subtracted.
+        pivot: [slices] what the values of a slice's rows had subtracted; None for statistics without a pivot.
     """
 
     count: Counts
     total: Floats
     square: Floats | None = None
     largest: Floats | None = None
-    pivot: float = 0.0
+    pivot: Floats | None = None
 
     @property
     def clustered(self) -> bool:
@@ -69,21 +69,22 @@ class FieldSums:
             total=moved(self.total),
             square=moved(self.square),
             largest=moved(self.largest),
+            pivot=moved(self.pivot),
         )
 
     def take(self, index: NDArray[np.int64]) -> FieldSums:
         """Returns the sums of some slices."""
-        names = ("count", "total", "square", "largest")
+        names = ("count", "total", "square", "largest", "pivot")
         return replace(self, **_each(self, names, lambda array: array[index]))
 
-    def at_pivot(self, statistic: Statistic, pivot: float) -> FieldSums:
-        """Returns the sums as if `pivot` had been subtracted from the rows' values."""
-        if statistic.shift is None or pivot == self.pivot:
+    def at_pivot(self, statistic: Statistic, pivot: Floats | None) -> FieldSums:
+        """Returns the sums as if `pivot` [slices] had been subtracted from the rows' values."""
+        if statistic.shift is None or pivot is None or self.pivot is None or np.array_equal(pivot, self.pivot):
             return self
-        matrix = np.asarray(statistic.shift(self.pivot, pivot), dtype=np.float64)
-        square = None if self.square is None else matrix @ self.square @ matrix.T
-        total = self.total @ matrix.T
-        noise = 1e-14 * (np.abs(self.total) @ np.abs(matrix).T)
+        matrix = _matrices(statistic.shift(self.pivot, pivot), len(pivot))
+        square = None if self.square is None else matrix @ self.square @ matrix.swapaxes(1, 2)
+        total = np.einsum("sij,s...j->s...i", matrix, self.total)
+        noise = 1e-14 * np.einsum("sij,s...j->s...i", np.abs(matrix), np.abs(self.total))
         return replace(self, total=np.where(np.abs(total) <= noise, 0.0, total), square=square, pivot=pivot)
 
     def add(self, other: FieldSums, sign: int = 1) -> FieldSums:
@@ -98,6 +99,11 @@ class FieldSums:
 
 
 _ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
+
+
+def _matrices(rows: Sequence[Sequence[Any]], n: int) -> Floats:
+    """Lays a matrix of numbers and [n] arrays out as [n, rows, columns]."""
+    return np.stack([np.stack([np.broadcast_to(v, n) for v in row], axis=-1) for row in rows], axis=-2).astype(float)
 
 
 def _each(sums: Any, names: tuple[str, ...], change: Callable[[Any], Any]) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def _present(codes: NDArray[np.integer], size: int) -> NDArray[np.bool_]:
     present = np.zeros(size, dtype=bool)
     for start in range(0, len(codes), _BLOCK):
         present[codes[start : start + _BLOCK]] = True
+        if present.all():
+            break
     return present
 
 

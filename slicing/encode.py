@@ -221,9 +221,11 @@ def _encode_by_hash(column: pl.Series, limit: int) -> Coded | None:
         block = column.slice(start, _BLOCK).hash().to_numpy()
         bucket = (block >> np.uint64(48)).astype(np.uint16)
         buckets[start : start + len(bucket)] = bucket
+        if start and np.array_equal(hashes[bucket], block):
+            continue
         new = np.flatnonzero(~known[bucket])
         hashes[bucket[new]], first[bucket[new]], known[bucket[new]] = block[new], start + new, True
-        if not (hashes[bucket] == block).all():
+        if not np.array_equal(hashes[bucket], block):
             return None
     held = np.flatnonzero(known)
     within(len(held), column.name, limit)

@@ -547,5 +547,4 @@ def _holds(name: str, value: str | None, edges: tuple[float, ...]) -> pl.Expr:
     if not edges:
         return pl.col(name) == value
     low, high = (float(end) for end in value[1:-1].split(", "))
-    exact = {float(f"{edge:g}"): edge for edge in (-math.inf, *edges, math.inf)}  # written to six digits
-    return (pl.col(name) >= exact[low]) & (pl.col(name) < exact[high])
+    return (pl.col(name) >= low) & (pl.col(name) < high)

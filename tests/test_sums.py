@@ -176,14 +176,15 @@ def field_sums(values: NDArray[np.float64], pivot: float) -> FieldSums:
         fields = np.asarray(moments.rows(Batch(label=values[:, 0], prediction=values[:, 1]), pivot))
     square = np.einsum("ni,nj->ij", fields, fields)
     largest = np.abs(fields).max(axis=0)
-    return FieldSums(np.array([[len(fields)]]), fields.sum(0)[None], square[None], largest[None], pivot)
+    return FieldSums(np.array([[len(fields)]]), fields.sum(0)[None], square[None], largest[None], np.array([pivot]))
 
 
 @pytest.mark.parametrize("pivot", [0.0, 990.0, 1000.0, 1003.5])
 def test_moving_the_pivot_is_taking_the_moments_anew(pivot: float) -> None:
     values = field_rows(50, seed=1)
-    moved, anew = field_sums(values, 995.0).at_pivot(moments, pivot), field_sums(values, pivot)
-    assert moved.pivot == pivot
+    moved, anew = field_sums(values, 995.0).at_pivot(moments, np.array([pivot])), field_sums(values, pivot)
+    assert moved.pivot is not None
+    assert moved.pivot.tolist() == [pivot]
     np.testing.assert_allclose(moved.total, anew.total, rtol=1e-9, atol=1e-6)
     assert moved.square is not None
     assert anew.square is not None

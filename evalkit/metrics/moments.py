@@ -9,7 +9,7 @@ from evalkit.metric import Fields, metric, ratio, root
 from evalkit.statistic import Batch, statistic
 
 
-def _shift(old: float, new: float) -> list[list[float]]:
+def _shift(old: Any, new: Any) -> list[list[Any]]:
     """Moves sums of (1, y, p, yy, pp, yp, squared error), taken of values minus `old`, to values minus `new`."""
     d = old - new
     return [
