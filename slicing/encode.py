@@ -221,7 +221,7 @@ def _encode_by_hash(column: pl.Series, limit: int) -> Coded | None:
         block = column.slice(start, _BLOCK).hash().to_numpy()
         bucket = (block >> np.uint64(48)).astype(np.uint16)
         buckets[start : start + len(bucket)] = bucket
-        if start and np.array_equal(hashes[bucket], block):
+        if start and np.array_equal(hashes.take(bucket, mode="clip"), block):
             continue
         new = np.flatnonzero(~known[bucket])
         hashes[bucket[new]], first[bucket[new]], known[bucket[new]] = block[new], start + new, True
@@ -232,7 +232,10 @@ def _encode_by_hash(column: pl.Series, limit: int) -> Coded | None:
     coded = _in_order(np.arange(len(held), dtype=np.int32), column.gather(first[held]).to_list())
     place = np.zeros(_BUCKETS, dtype=np.int32)
     place[held] = coded.codes
-    return Coded(place[buckets], coded.values)
+    codes = np.empty(len(buckets), dtype=np.int32)
+    for start in range(0, len(buckets), _BLOCK):
+        np.take(place, buckets[start : start + _BLOCK], out=codes[start : start + _BLOCK], mode="clip")
+    return Coded(codes, coded.values)
 
 
 def _encode_unique(column: pl.Series, limit: int, words: Mapping[Any, str] | None) -> Coded:
