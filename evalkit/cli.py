@@ -15,7 +15,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from evalkit.console import Format
-from evalkit.exit_codes import DONE, INTERRUPTED, guarded
+from evalkit.exit_codes import DONE, guarded
+from evalkit.interrupts import INTERRUPTED, end_at_once
 
 Job = Callable[[], None]
 app = typer.Typer(
@@ -221,6 +222,8 @@ def _print_schema() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
+    if arguments is None:
+        end_at_once()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a value that the terminal cannot show is no failure

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evalkit.errors import EvalkitError, UsageError, UserCodeError, nearest
+from evalkit.interrupts import INTERRUPTED
 
-DONE, WRONG, FAILED, USER_CODE, INTERRUPTED = 0, 2, 4, 5, 130
+DONE, WRONG, FAILED, USER_CODE = 0, 2, 4, 5
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -15,6 +15,7 @@ from evalkit.config import parse
 from evalkit.console import Format, out, say
 from evalkit.errors import DataError, OutputError
 from evalkit.guess import Guess, guess
+from evalkit.interrupts import unfinished
 from evalkit.yaml_lines import read as read_yaml
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _write(text: str, target: Path) -> None:
         raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
     aside = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with unfinished(aside), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         aside.chmod(0o644)
         aside.replace(target)

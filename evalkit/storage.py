@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.errors import DataError, InternalError, MissingExtra, OutputError
+from evalkit.interrupts import held_back, unfinished
 from evalkit.interval import Bootstrap
 from evalkit.results import Evaluation, Plan, Result, Settings
 from evalkit.rows import Columns
@@ -98,8 +99,10 @@ def _written_aside(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"Cannot write beside {target}: {error.strerror or error}.") from error
     try:
-        yield aside
-        _swap(aside, target)
+        with unfinished(aside):
+            yield aside
+            with held_back():
+                _swap(aside, target)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if _disk_full(error):

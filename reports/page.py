@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingExtra, OutputError
+from evalkit.interrupts import unfinished
 from evalkit.reports.about import about
 from evalkit.reports.cells import cells
 from evalkit.reports.curves import curves
@@ -57,7 +58,10 @@ def write_report(
     text = page(made, cells(result), title or f"Evaluation of {_joined(result.models)}")
     path = Path(path)
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        aside = path.with_name(f".{path.name}-unfinished")
+        with unfinished(aside):
+            aside.write_text(text, encoding="utf-8", newline="\n")
+            aside.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write the report to {path}: {error.strerror or error}.") from error
     return path

@@ -156,7 +156,8 @@ def test_nothing_of_a_suppressed_slice_is_written(tmp_path: Path) -> None:
     plan = json.loads((folder / "sums" / "plan.json").read_text())
     assert plan["evaluations"][0]["slices"][1] == [[["town", "city"]]]
     sums = plan["evaluations"][0]["sums"]
-    assert {pl.read_parquet(folder / "sums" / s["file"])[:, 0].max() for s in sums.values()} == {1}
+    for saved in sums.values():
+        assert pl.read_parquet(folder / "sums" / saved["file"])[:, 0].unique().sort().to_list() == [0, 1]
     assert_frame_equal(ek.load(folder).to_polars(), result.to_polars())
     with pytest.raises(UsageError, match="suppressed slices do not add"):
         result + result
