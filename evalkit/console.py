@@ -82,12 +82,18 @@ def view(result: Result, form: Format) -> Callable[[], None]:
         text = json.dumps(records(result.to_polars()), indent=1, ensure_ascii=False)
         return lambda: out(text)
     headers, lines = _overall(result)
+    from evalkit.tabulate import hidden_summary
+
     tested = result.differences() if len(result.slices) > 1 else None
 
     def show() -> None:
         table(headers, lines)
         if tested is not None:
             _show_differences(tested, several=len(result.models) > 1)
+        for evaluation in result.evaluations:
+            hidden = hidden_summary(evaluation.plan)
+            if hidden:
+                out(f"{evaluation.model}: {hidden}")
 
     return show
 

@@ -93,6 +93,12 @@ def test_slices_that_differ_are_printed(folder: Path, capsys: pytest.CaptureFixt
     assert printed.err == ""
 
 
+def test_what_suppression_hides_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame(1000).with_columns(rare=pl.int_range(pl.len()) < 3).write_parquet(folder / "data.parquet")
+    assert main(["evaluate", "data.parquet", *ASKED, "--slice", "rare", "--suppress-below", "10", "--quiet"]) == 0
+    assert "2 of 2 slices are suppressed." in capsys.readouterr().out
+
+
 def test_json_is_the_whole_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", data.name, *ASKED, "--slice", "sex", "--format", "json"]) == 0
     records = json.loads(capsys.readouterr().out)
