@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit import metrics as metrics
+    from evalkit.compare import compare as compare
+    from evalkit.comparison import Comparison as Comparison
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.evaluate import evaluate as evaluate
+    from evalkit.gate import gate as gate
+    from evalkit.gates.verdict import Verdict as Verdict
     from evalkit.interval import bootstrap as bootstrap
     from evalkit.metric import Metric as Metric
     from evalkit.metric import metric as metric
     from evalkit.metric import ratio as ratio
+    from evalkit.money import Costs as Costs
     from evalkit.results import Result as Result
     from evalkit.results import load as load
     from evalkit.slicing.spec import by as by
@@ -27,15 +32,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
+    "Costs",
     "EvalkitError",
     "Metric",
     "Result",
     "Statistic",
+    "Verdict",
     "__version__",
     "bootstrap",
     "by",
     "cells",
+    "compare",
     "evaluate",
+    "gate",
     "load",
     "metric",
     "metrics",
@@ -45,14 +55,19 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Comparison": "evalkit.comparison",
+    "Costs": "evalkit.money",
     "EvalkitError": "evalkit.errors",
     "Metric": "evalkit.metric",
     "Result": "evalkit.results",
     "Statistic": "evalkit.statistic",
+    "Verdict": "evalkit.gates.verdict",
     "bootstrap": "evalkit.interval",
     "by": "evalkit.slicing.spec",
     "cells": "evalkit.statistic",
+    "compare": "evalkit.compare",
     "evaluate": "evalkit.evaluate",
+    "gate": "evalkit.gate",
     "load": "evalkit.results",
     "metric": "evalkit.metric",
     "ratio": "evalkit.metric",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -39,25 +39,74 @@ def _stepwise(p: Floats, factors: Callable[[int], Floats], accumulate: Callable[
     return result
 
 
-def shrink(delta: Floats, variance: Floats) -> Floats:
-    """Returns differences shrunk towards 0 by the share of their variance that is noise (empirical Bayes).
+def shrink(delta: Floats, variance: Floats, *, to_mean: bool = False) -> Floats:
+    """Returns differences shrunk by the share of their variance that is noise (empirical Bayes).
 
     The variance between slices is the one at which the squared differences are as large as expected. Source: Paule and
-    Mandel (1982), with the mean held at 0.
+    Mandel (1982).
 
     Args:
         delta: [slices]; NaN is left out.
         variance: [slices] squared standard errors.
+        to_mean: whether towards their weighted mean; else towards 0.
     """
     held = np.isfinite(delta) & (variance > 0) & np.isfinite(variance)
     d, v = delta[held], variance[held]
     result = np.full(len(delta), np.nan)
-    low, high = 0.0, float((d**2).max(initial=0.0))
-    if not len(d) or (d**2 / v).sum() <= len(d):
-        result[held] = 0.0
-        return result
+    if len(d):
+        between, mean = _between(d, v, to_mean)
+        result[held] = mean + (d - mean) * between / (between + v)
+    return result
+
+
+def _between(d: Floats, v: Floats, to_mean: bool) -> tuple[float, float]:
+    """Returns the variance between true differences, and what they are shrunk to."""
+    degrees = max(len(d) - to_mean, 1)
+
+    def mean(between: float) -> float:
+        return float((d / (v + between)).sum() / (1 / (v + between)).sum()) if to_mean else 0.0
+
+    def excess(between: float) -> float:
+        return float(((d - mean(between)) ** 2 / (v + between)).sum()) - degrees
+
+    low, high = 0.0, float(((d - mean(0.0)) ** 2).max()) * (8 if to_mean else 1)
+    if excess(0.0) <= 0:
+        return 0.0, mean(0.0)
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if (d**2 / (v + middle)).sum() > len(d) else (low, middle)
-    result[held] = d * high / (high + v)
-    return result
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return high, mean(high)
+
+
+class Heterogeneity(NamedTuple):
+    """Whether differences differ among slices by more than noise.
+
+    Attributes:
+        q: Cochran's Q, the weighted squared distances to their mean.
+        degrees: slices - 1.
+        p_value: of differences that are all alike; NaN for fewer than two slices.
+        between: the standard deviation between true differences, in their unit.
+    """
+
+    q: float
+    degrees: int
+    p_value: float
+    between: float
+
+
+def heterogeneity(delta: Floats, variance: Floats) -> Heterogeneity:
+    """Returns Cochran's Q of differences in disjoint slices. Source: Cochran (1954); Paule and Mandel (1982).
+
+    >>> heterogeneity(np.array([0.1, 0.1, 0.1]), np.array([0.01, 0.02, 0.01])).q
+    0.0
+    """
+    from scipy import special
+
+    held = np.isfinite(delta) & (variance > 0) & np.isfinite(variance)
+    d, v = delta[held], variance[held]
+    if len(d) < 2:
+        return Heterogeneity(float("nan"), max(len(d) - 1, 0), float("nan"), float("nan"))
+    mean = (d / v).sum() / (1 / v).sum()
+    q = float(((d - mean) ** 2 / v).sum())
+    p = float(special.chdtrc(len(d) - 1, q))
+    return Heterogeneity(q, len(d) - 1, p, float(np.sqrt(_between(d, v, to_mean=True)[0])))

@@ -8,46 +8,23 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 import typer
 
+from evalkit.cli_decide import add_commands
 from evalkit.console import Format
 from evalkit.exit_codes import DONE, guarded
 from evalkit.interrupts import INTERRUPTED, end_at_once
+from evalkit.options import Job, Out, Overwrite, Printed, Quiet, Report, Task, column
 
-Job = Callable[[], None]
 app = typer.Typer(
     help="Evaluate models on every slice of the data, with intervals.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-
-class Task(StrEnum):
-    """What labels are."""
-
-    binary = "binary"
-    regression = "regression"
-
-
-Out = Annotated[
-    str | None, typer.Option("--out", "-o", metavar="DIR", help="The folder that results are written into.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder of results, or file.")]
-Printed = Annotated[Format, typer.Option("--format", help="How results are printed on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages on stderr.")]
-Report = Annotated[
-    bool | None,
-    typer.Option("--report/--no-report", help="Whether report.html is written; by default where plotly is installed."),
-]
-
-
-def _column(flag: str, words: str) -> Any:
-    return typer.Option(flag, metavar="COLUMN", help=words)
 
 
 @app.callback(invoke_without_command=True)
@@ -101,19 +78,19 @@ def evaluate(
     config: Annotated[
         str | None, typer.Option("--config", "-c", metavar="FILE", help="Settings; evalkit.yaml if no data are named.")
     ] = None,
-    label: Annotated[str | None, _column("--label", "Labels.")] = None,
+    label: Annotated[str | None, column("--label", "Labels.")] = None,
     score: Annotated[
-        list[str] | None, _column("--score", "Scores of the positive class; repeat for more models.")
+        list[str] | None, column("--score", "Scores of the positive class; repeat for more models.")
     ] = None,
     prediction: Annotated[
-        list[str] | None, _column("--prediction", "Decisions, or predicted numbers; repeat for more models.")
+        list[str] | None, column("--prediction", "Decisions, or predicted numbers; repeat for more models.")
     ] = None,
     name: Annotated[
         list[str] | None, typer.Option(help="The model's name in the results; repeat for more models.")
     ] = None,
-    weight: Annotated[str | None, _column("--weight", "Sampling weights.")] = None,
-    unit: Annotated[str | None, _column("--unit", "What was sampled, such as a user: clusters the intervals.")] = None,
-    row_id: Annotated[str | None, _column("--id", "What identifies a row.")] = None,
+    weight: Annotated[str | None, column("--weight", "Sampling weights.")] = None,
+    unit: Annotated[str | None, column("--unit", "What was sampled, such as a user: clusters the intervals.")] = None,
+    row_id: Annotated[str | None, column("--id", "What identifies a row.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="roc_auc, precision@0.7, ...; repeat. By default a set for the task.")
     ] = None,
@@ -209,6 +186,9 @@ def report(
 def schema() -> Job:
     """Print the JSON Schema of evalkit.yaml, for editors."""
     return _print_schema
+
+
+add_commands(app)
 
 
 def _print_schema() -> None:

@@ -7,14 +7,14 @@ read it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit import kernels, score_keys
 from evalkit.slicing.cubes import Cube
-from evalkit.statistic import Statistic
+from evalkit.statistic import Batch, Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Rows:
         weight: [n] float64; None where all are 1.
         group: [n] int32, the group of each row's unit; None where rows are independent.
         probabilities: whether all scores lie in [0, 1].
+        square: [n] float64, what histograms add up in the place of squared weights; None for those.
     """
 
     n: int
@@ -50,6 +51,7 @@ class Rows:
     weight: NDArray[np.float64] | None = None
     group: NDArray[np.int32] | None = None
     probabilities: bool = False
+    square: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def collect(
     sums: dict[str, AnySums] = {}
     for statistic in statistics:
         if statistic.form == "scores":
-            sums[statistic.identity] = _scores(rows, cubes, offsets, options)
+            sums[statistic.identity] = _scores(_with_amounts(statistic, rows), cubes, offsets, options)
         else:
             sums[statistic.identity] = _fields(statistic, rows, cubes, offsets, options)
     return sums
@@ -186,6 +188,16 @@ def _rolled(cells: NDArray[Any], slices: NDArray[np.int32], size: int, largest: 
     return np.asarray(add.reduceat(cells[order], starts, axis=0))
 
 
+def _with_amounts(statistic: Statistic, rows: Rows) -> Rows:
+    """Puts the amounts that a histogram adds up, where it adds more than weights, in the place of the weights."""
+    batch = Batch(rows.label, rows.score, rows.prediction, rows.columns)
+    amounts = statistic.function(batch, **statistic.parameters)[2:]
+    if not amounts:
+        return rows
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    return replace(rows, weight=weight * amounts[0], square=weight**2 * amounts[1])
+
+
 def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options) -> ScoreSums:
     members = sum(len(cube.codes) * len(cube.roll_ups) for cube in cubes)
     entry = _ENTRY_BYTES + (32 if rows.weight is not None else 0) + (4 if rows.group is not None else 0)
@@ -199,7 +211,7 @@ def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: 
     shift = next(
         (s for s in range(bits) if ((highest >> s) - (lowest >> s) + 1) * cells <= _MOST_BINNED_CELLS), bits - 1
     )
-    if rows.group is not None:
+    if rows.group is not None or rows.square is not None:
         return _sorted_scores(rows, cubes, offsets, shift)
     return _binned_scores(
         rows, cubes, offsets, shift, lowest >> shift, (highest >> shift) - (lowest >> shift) + 1, options
@@ -227,6 +239,7 @@ def _sorted_scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], sh
         rank_order, of_rows = _member_order(cube, order)
         codes, key, label = cube.codes[rank_order], keys[of_rows], rows.label[of_rows]
         weight = None if rows.weight is None else rows.weight[of_rows]
+        square = None if rows.square is None else rows.square[of_rows]
         group = None if rows.group is None else rows.group[of_rows]
         for roll_up in cube.roll_ups:
             slices = roll_up.slices[codes]
@@ -234,7 +247,7 @@ def _sorted_scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], sh
             parts[roll_up.slice_set] = _entries(
                 *(
                     None if a is None else a if by_slice is None else a[by_slice]
-                    for a in (slices, key, label, weight, group)
+                    for a in (slices, key, label, weight, square, group)
                 ),
                 offset=offsets[roll_up.slice_set],
                 rows=rows,
@@ -265,7 +278,17 @@ def _stable_order(slices: NDArray[np.int32], size: int) -> NDArray[np.int64] | N
 
 
 def _entries(
-    slices: Any, keys: Any, labels: Any, weight: Any, groups: Any, *, offset: int, rows: Rows, shift: int, size: int
+    slices: Any,
+    keys: Any,
+    labels: Any,
+    weight: Any,
+    square: Any,
+    groups: Any,
+    *,
+    offset: int,
+    rows: Rows,
+    shift: int,
+    size: int,
 ) -> ScoreSums:
     """Counts equal neighbours; everything is sorted by slice, key and group."""
     n = len(keys)
@@ -296,7 +319,7 @@ def _entries(
         groups=None if groups is None else groups[starts],
         count=count,
         total=None if weight is None else by_label(weight),
-        square=None if weight is None else by_label(weight**2),
+        square=None if weight is None else by_label(weight**2 if square is None else square),
         shift=shift,
         dtype=str(rows.score.dtype),
         probabilities=rows.probabilities,

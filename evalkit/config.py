@@ -14,14 +14,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from evalkit import money
 from evalkit.config_errors import sentence
 from evalkit.errors import ConfigError, UsageError, listing
+from evalkit.gates.rules import Bounds, GateSettings, MetricRule, RuleError, WaiverSettings, check
 from evalkit.yaml_lines import Place, line_of, read
 
 DEFAULT_FILE = "evalkit.yaml"
 Column = Annotated[str, Field(strict=True, min_length=1)]
 Whole = Annotated[int, Field(strict=True)]
 Many = list[Column]
+Amount = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[int, Field(strict=True)] | Column
 Slice = str | list[str | dict[str, Any]] | dict[str, Any]
 
 
@@ -60,6 +63,62 @@ class Intervals(_Settings):
         return {} if value is None else value
 
 
+class Costs(_Settings):
+    """What each outcome of a decision costs; a benefit is a negative cost."""
+
+    true_positive: Amount = Field(default=0, description="A number, or the column of what it costs in each row.")
+    false_positive: Amount = Field(default=1, description="Of a row decided positive that is not.")
+    false_negative: Amount = Field(default=1, description="Of a positive that was missed.")
+    true_negative: Amount = Field(default=0, description="Of a row rightly decided negative.")
+    currency: Column | None = Field(default=None, description="Of the amounts, such as USD.")
+    unit: Column = Field(default="row", description="What a row is, such as customer: USD per customer.")
+    prevalence: float | None = Field(
+        default=None, gt=0, lt=1, description="The share of positives where the model will be used."
+    )
+    threshold: float | None = Field(default=None, description="From which on a score is decided positive.")
+    cap: float | None = Field(default=None, gt=0, description="No row costs more than this, either way.")
+
+    def bound(self) -> money.Costs:
+        """Returns the costs as `evaluate` takes them."""
+        return money.Costs(
+            tp=self.true_positive,
+            fp=self.false_positive,
+            fn=self.false_negative,
+            tn=self.true_negative,
+            currency=self.currency or "",
+            unit=self.unit,
+            prevalence=self.prevalence,
+            threshold=self.threshold,
+            cap=self.cap,
+        )
+
+
+class Compare(_Settings):
+    """What candidates are compared with."""
+
+    baseline: Column | None = Field(
+        default=None, description="A model of models, a column, a folder of results, prior or majority."
+    )
+    candidates: Many | None = Field(
+        default=None, min_length=1, description="Models or columns; by default every model but the baseline."
+    )
+    baseline_data: Column | None = Field(
+        default=None, description="A file that holds the baseline's column; rows are matched by id."
+    )
+    margin: Annotated[float, Field(ge=0)] | dict[Column, Annotated[float, Field(ge=0)]] | None = Field(
+        default=None, description="How much worse a candidate may be, for every metric or by its name."
+    )
+    margin_kind: Literal["absolute", "relative"] = Field(
+        default="absolute", description="In the metric's unit, or a share of the baseline's |value|."
+    )
+    same_model: bool = Field(default=False, description="Whether the same outputs under two names are allowed (A/A).")
+
+    @field_validator("candidates", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class Config(_Settings):
     """What is evaluated, how, and where the results go."""
 
@@ -95,6 +154,9 @@ class Config(_Settings):
     strict: bool = Field(default=False, description="Whether a score equal to the threshold is negative.")
     rows: bool = Field(default=True, description="Whether rows are kept, for paired comparisons.")
     cache: bool = Field(default=True, description="Whether compiled functions are kept for the next run.")
+    costs: Costs | None = Field(default=None, description="What errors cost: adds the metrics of cost.")
+    compare: Compare | None = Field(default=None, description="What candidates are compared with.")
+    gate: GateSettings | None = Field(default=None, description="The rules that a candidate must pass.")
     out: Column | None = Field(default=None, description="The folder that results are written into.")
     report: bool | None = Field(
         default=None, description="Whether report.html is written; by default where its extra is there."
@@ -147,8 +209,20 @@ def load(path: str | Path) -> Config:
         update={
             "data": None if data is None else [beside(item, file.parent) for item in data],
             "out": None if config.out is None else str(file.parent / Path(config.out).expanduser()),
+            "compare": _compare_beside(config.compare, file.parent),
         }
     )
+
+
+def _compare_beside(compare: Compare | None, folder: Path) -> Compare | None:
+    """Returns the settings with their paths as seen from here."""
+    if compare is None:
+        return None
+    of = {"baseline": compare.baseline, "baseline_data": compare.baseline_data}
+    moved = {name: None if item is None else beside(item, folder) for name, item in of.items()}
+    if moved["baseline"] is not None and not Path(moved["baseline"]).is_dir():
+        moved["baseline"] = compare.baseline
+    return compare.model_copy(update=moved)
 
 
 def parse(text: str, file: str = DEFAULT_FILE) -> Config:
@@ -189,8 +263,22 @@ def schema() -> dict[str, Any]:
 def _choices(place: Place) -> list[str]:
     """Returns the settings that may stand at a place."""
     names = [part for part in place if isinstance(part, str)]
-    inner: dict[str, type[_Settings]] = {"models": Model, "intervals": Intervals, "bootstrap": Bootstrap}
-    return list((inner[names[-1]] if names else Config).model_fields)
+    return list((_INNER[names[-1]] if names else Config).model_fields)
+
+
+_INNER: dict[str, type[BaseModel]] = {
+    "models": Model,
+    "intervals": Intervals,
+    "bootstrap": Bootstrap,
+    "costs": Costs,
+    "compare": Compare,
+    "gate": GateSettings,
+    "rules": MetricRule,
+    "waivers": WaiverSettings,
+    "value": Bounds,
+    "delta": Bounds,
+    "relative_delta": Bounds,
+}
 
 
 def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
@@ -204,11 +292,26 @@ def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
         (("models",), Config.evaluated, config),
         *((("models", i), _check_model, model) for i, model in enumerate(config.models or ())),
     ]
-    for place, check, item in checks:
+    for place, holds, item in checks:
         try:
-            check(item)
+            holds(item)
         except UsageError as error:
             raise ConfigError(f"{file}:{line_of(place, lines)}: {error}") from None
+    _check_rules(config, lines, file)
+
+
+def _check_rules(config: Config, lines: dict[Place, int], file: str) -> None:
+    """Rules that can never be evaluated are found here; on slices only where the file says which there are."""
+    from evalkit.slicing import spec
+
+    if config.gate is None:
+        return
+    sets = spec.parse(config.slices) if config.data is not None else None
+    try:
+        check(config.gate, sets)
+    except RuleError as error:
+        place = ("gate", error.part, error.index)
+        raise ConfigError(f"{file}:{line_of(place, lines)}: {error.message}") from None
 
 
 def _check_model(model: Model) -> None:

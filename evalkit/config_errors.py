@@ -24,6 +24,7 @@ _WANTED = {
     "model_type": "a mapping",
     "string_too_short": "text that is not empty",
     "too_short": "a list that is not empty",
+    "finite_number": "a finite number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
@@ -54,6 +55,8 @@ def sentence(
     if unknown:
         key, known = str(place[-1]), choices(place[:-1])
         return f'{where}: There is no setting "{key}".{nearest(key, known)} Settings: {listing(known, 40)}.'
+    if first["type"] == "missing":
+        return f"{where}: {_path((*place, str(first['loc'][-1])))} is missing."
     wanted = list(dict.fromkeys(_wanted(e) for other, e in found if other == place))
     return f"{where}: {_path(place)} must be {' or '.join(wanted)}, not {_written(first['input'])}."
 
@@ -79,7 +82,7 @@ def _path(place: Place) -> str:
     text = ""
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return f'"{text}"'
+    return f'"{text}"' if text else "It all"
 
 
 def _written(value: Any) -> str:

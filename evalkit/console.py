@@ -121,27 +121,40 @@ def _overall(result: Result) -> tuple[list[str], list[list[str]]]:
     """Returns the overall lines: a line for each metric, beside each other for several models."""
     import polars as pl
 
-    from evalkit.show import interval, number, remark
+    from evalkit.show import named, number, remark, units_of, written
+
+    units = units_of(result)
+
+    def ends(row: dict[str, Any]) -> str:
+        unit = units.get(row["metric"], "")
+        return "" if number(row["low"]) == "-" else f"[{written(row['low'], unit)}, {written(row['high'], unit)}]"
+
+    def value(row: dict[str, Any]) -> str:
+        return written(row["value"], units.get(row["metric"], ""))
+
+    def title(metric: str) -> str:
+        return named(metric, units.get(metric, ""))
 
     rows = result.to_polars().filter(pl.col("slice") == "overall").to_dicts()
     if len(result.models) == 1:
-        lines = [
-            [r["metric"], number(r["value"]), interval(r["low"], r["high"]), number(r["rows"]), remark(r)] for r in rows
-        ]
+        lines = [[title(r["metric"]), value(r), ends(r), number(r["rows"]), remark(r)] for r in rows]
         return [result.models[0], "value", f"{rows[0]['level']:.0%} interval", "rows", ""], lines
     cells: dict[str, dict[str, str]] = {}
     for r in rows:
         rough = " ~" if r["approximate"] else ""
-        shown = f"{number(r['value'])} {interval(r['low'], r['high'])}".strip() + rough
+        shown = f"{value(r)} {ends(r)}".strip() + rough
         cells.setdefault(r["metric"], {})[r["model"]] = (
             shown if r["status"] == "ok" else str(r["status"]).replace("_", " ")
         )
-    return ["", *result.models], [[metric, *(by.get(m, "") for m in result.models)] for metric, by in cells.items()]
+    lines = [[title(metric), *(by.get(m, "") for m in result.models)] for metric, by in cells.items()]
+    return ["", *result.models], lines
 
 
 def _show_differences(tested: pl.DataFrame, *, several: bool) -> None:
     """Prints the slices that differ from the rest of the rows in the first metric, and how many do in the others."""
     import polars as pl
+
+    from evalkit.show import named
 
     found = tested.filter((pl.col("status") == "ok") & (pl.col("q_value") < FALSE_DISCOVERY_RATE))
     slices = tested["slice"].n_unique()
@@ -163,7 +176,9 @@ def _show_differences(tested: pl.DataFrame, *, several: bool) -> None:
     others = found.filter(pl.col("metric") != first).group_by("metric", maintain_order=True).len()
     if others.height:
         out(
-            "Slices that differ in other metrics: " + ", ".join(f"{name} {n:,}" for name, n in others.iter_rows()) + "."
+            "Slices that differ in other metrics: "
+            + ", ".join(f"{named(name)} {n:,}" for name, n in others.iter_rows())
+            + "."
         )
 
 

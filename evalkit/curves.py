@@ -33,11 +33,20 @@ def curve(result: Result, kind: str, slice: str = "overall", model: str | None =
         slice: as in the table.
         model: its name; needed where there are several.
 
+    Where costs were evaluated also their curves, with these costs: `cost`, `profit`, `net_benefit` and `cost_lines`;
+    see `evalkit.cost_curves.cost_curve`.
+
     Raises:
         ConfigError: there is no such curve, slice or model, or no histogram of scores was collected.
     """
+    from evalkit.cost_curves import KINDS as COST_KINDS
+    from evalkit.cost_curves import cost_curve
+
+    if kind in COST_KINDS:
+        return cost_curve(result, kind, slice, model, **_costs(_evaluation(result, model), kind))
     if kind not in KINDS:
-        raise ConfigError(f'No curve "{kind}".{nearest(kind, KINDS)} Curves: {listing(KINDS)}.')
+        known = (*KINDS, *COST_KINDS)
+        raise ConfigError(f'No curve "{kind}".{nearest(kind, known)} Curves: {listing(known)}.')
     evaluation = _evaluation(result, model)
     sums = histogram(evaluation)
     texts = evaluation.plan.texts
@@ -45,6 +54,24 @@ def curve(result: Result, kind: str, slice: str = "overall", model: str | None =
         raise ConfigError(f'No slice "{slice}" here.{nearest(slice, texts)} There are: {listing(texts, 40)}.')
     one = sums.take(np.array([texts.index(slice)]))
     return _calibration(one, evaluation.settings.level) if kind == "calibration" else _by_threshold(one, kind)
+
+
+def _costs(evaluation: Evaluation, kind: str) -> dict[str, Any]:
+    """Returns the costs that were evaluated; none for curves that ask for none."""
+    if kind in ("net_benefit", "cost_lines"):
+        return {}
+    bound = costs_of(evaluation)
+    if bound is None:
+        raise ConfigError(f'The curve "{kind}" needs costs: evaluate with costs=ek.Costs(fn=..., fp=...).')
+    return bound
+
+
+def costs_of(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Returns the costs and the prevalence that `expected_cost` was evaluated with; None where it was not."""
+    metric = next((m for _, m in evaluation.metrics if m.name_of_function == "expected_cost"), None)
+    if metric is None:
+        return None
+    return {name: metric.parameters[name] for name in ("tp", "fp", "fn", "tn", "prevalence")}
 
 
 def histogram(evaluation: Evaluation) -> ScoreSums:

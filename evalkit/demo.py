@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.console import Format, progress, say, view
-from evalkit.job import (
-    STEPS_OF_A_MODEL,
-    after,
-    can_report,
-    require_free,
-    require_report,
-    tell_written,
-    written,
-)
+from evalkit.console import Format, out, progress, say, view
+from evalkit.job import STEPS_OF_A_MODEL, can_report, require_free, require_report, tell_written
+from evalkit.money import Costs
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from evalkit.results import Result
+    from evalkit.comparison import Comparison
+    from evalkit.gates.verdict import Verdict
 
+_MOST_LISTED = 3
 FOLDER = "evalkit-demo"
 MODELS = ("baseline", "candidate", "year_one")
 SLICES = (
@@ -47,6 +40,23 @@ ABOUT = (
     "Models: baseline (demographics and health), candidate (and this year's use of care), "
     "year_one (overfitted to one year, worse)."
 )
+COSTS = Costs(fn=150, fp=40, currency="USD", unit="person and year")
+ABOUT_COSTS = (
+    "Costs, made up for the demo: 40 dollars for a call to somebody who would have spent little, 150 for a high "
+    "spender who was not called."
+)
+RULES = """# The demo's gate; `evalkit gate evalkit-demo --config evalkit-demo/gate.yaml --candidate year_one` decides.
+gate:
+  rules:
+    - metric: roc_auc           # on all rows the candidate must be shown to be no worse than the baseline
+      delta: 0
+    - metric: roc_auc           # and in no slice may it be shown to be worse
+      slices: all
+      delta: 0
+    - metric: accuracy
+      slices: all
+      delta: 0
+"""
 
 
 def run(folder: str | None, *, overwrite: bool, report: bool | None, form: Format, quiet: bool) -> None:
@@ -67,21 +77,73 @@ def run(folder: str | None, *, overwrite: bool, report: bool | None, form: Forma
     overwrite = overwrite or (folder is None and _may_replace(target))
     require_free(target, overwrite=overwrite)
     require_report(report)
-    say("\n".join((QUESTION, DATA, ABOUT, "")), quiet=quiet)
-    with progress(3 + STEPS_OF_A_MODEL * len(MODELS), quiet=quiet) as step:
+    say("\n".join((QUESTION, DATA, ABOUT, ABOUT_COSTS, "")), quiet=quiet)
+    with progress(4 + STEPS_OF_A_MODEL * len(MODELS), quiet=quiet) as step:
         from evalkit.demo_models import scored_test
 
         step("training three models")
         rows = scored_test()
-        result = _evaluated(rows, step)
+        comparison = _compared(rows, step)
         step("estimating intervals")
-        shown = view(result, form)
+        shown = _view(comparison, form)
+        step("deciding")
+        verdicts = [_verdict(comparison, name) for name in comparison.candidates]
         step(f"writing {target}")
-        written(result, target, overwrite=overwrite, report=report, command="demo")
+        _write(comparison, verdicts[0], target, overwrite=overwrite, report=report)
     shown()
+    if form is Format.table:
+        _show(verdicts)
     tell_written(target, report=report, quiet=quiet)
+    say(f"Decide yourself: evalkit gate {target} --config {target / 'gate.yaml'} --candidate year_one", quiet=quiet)
     best = target / ("report.html" if can_report() and report is not False else "metrics.json")
     say(f"Open {best} to see everything.", quiet=quiet)
+
+
+def _view(comparison: Comparison, form: Format) -> Callable[[], None]:
+    """Returns what prints the models' results, and how they differ; as JSON the comparison alone."""
+    from evalkit.compare_view import view as of_comparison
+
+    if form is Format.json:
+        return of_comparison(comparison, form)
+    each, differences = view(comparison.result, form), of_comparison(comparison, form)
+
+    def show() -> None:
+        each()
+        out(f"\nAgainst {comparison.baseline}:")
+        differences()
+
+    return show
+
+
+def _verdict(comparison: Comparison, candidate: str) -> Verdict:
+    import yaml
+
+    from evalkit.gate import gate
+
+    return gate(comparison, yaml.safe_load(RULES), candidate=candidate)
+
+
+def _show(verdicts: Sequence[Verdict]) -> None:
+    from evalkit.gates import text
+
+    for verdict in verdicts:
+        out("")
+        text.show(verdict, most=_MOST_LISTED)
+
+
+def _write(comparison: Comparison, verdict: Verdict, target: Path, *, overwrite: bool, report: bool | None) -> None:
+    from evalkit.storage import save
+
+    save(
+        comparison.result,
+        target,
+        overwrite=overwrite,
+        report=report,
+        extra={"command": "demo"},
+        comparison=comparison,
+        verdict=verdict,
+        texts={"gate.yaml": RULES},
+    )
 
 
 def _may_replace(target: Path) -> bool:
@@ -94,19 +156,18 @@ def _may_replace(target: Path) -> bool:
     return True
 
 
-def _evaluated(rows: pl.DataFrame, step: Callable[[str], None]) -> Result:
-    from evalkit.evaluate import evaluate
+def _compared(rows: pl.DataFrame, step: Callable[[str], None]) -> Comparison:
+    from evalkit.compare import compare
 
-    one, *others = (
-        evaluate(
-            rows,
-            label="label",
-            score=model,
-            unit="family",
-            id="row_id",
-            slices=SLICES,
-            progress=after(step, f" {model}"),
-        )
-        for model in MODELS
+    baseline, *candidates = MODELS
+    return compare(
+        rows,
+        label="label",
+        baseline=baseline,
+        candidate=candidates,
+        unit="family",
+        id="row_id",
+        slices=SLICES,
+        costs=COSTS,
+        progress=step,
     )
-    return functools.reduce(operator.or_, others, one)

@@ -20,6 +20,7 @@ from evalkit.errors import ConfigError, listing
 from evalkit.estimate import Estimate, estimate, group_influence, group_variance
 from evalkit.interval import Intervals, critical, effective_rows, intervals
 from evalkit.metric import Metric
+from evalkit.money import IN_ALL
 from evalkit.results import Evaluation, Result
 from evalkit.statistic import Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums, regroup
@@ -40,7 +41,7 @@ def differences(result: Result, names: Sequence[str] | None = None) -> pl.DataFr
 
     Args:
         result: an evaluation with slices.
-        names: metrics of the result; None: those with a direction and an analytic interval.
+        names: metrics of the result; None: those with a direction and an analytic interval that do not grow with rows.
 
     Returns:
         A row for each model, metric and slice but overall, by model and metric and then by the size of `delta_shrunk`.
@@ -70,7 +71,8 @@ def _testable(metric: Metric) -> bool:
 
 def _chosen(evaluation: Evaluation, names: Sequence[str] | None) -> list[tuple[str, Metric]]:
     if names is None:
-        return [(name, m) for name, m in evaluation.metrics if _testable(m) and m.better is not None]
+        found = evaluation.metrics
+        return [(n, m) for n, m in found if _testable(m) and m.better and m.name_of_function not in IN_ALL]
     known = dict(evaluation.metrics)
     for name in names:
         if name not in known:

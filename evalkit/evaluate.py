@@ -23,6 +23,7 @@ from evalkit.errors import ConfigError, UsageError, UserCodeError, listing
 from evalkit.interval import Bootstrap, Interval
 from evalkit.kernels import CHUNK_ROWS
 from evalkit.metric import Metric
+from evalkit.money import Costs
 from evalkit.results import Evaluation, Plan, Result, Settings
 from evalkit.rows import Checked, Columns, Task, check, require_condition, require_probabilities
 from evalkit.slicing.cubes import Cube, cubes
@@ -63,6 +64,7 @@ def evaluate(
     unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the contract's word
     metrics: Sequence[str | Metric] | str | Metric | None = None,
+    costs: Costs | None = None,
     slices: Any = (),
     name: str | None = None,
     task: Task | None = None,
@@ -76,7 +78,7 @@ def evaluate(
     max_slices: int = DEFAULT_LIMIT,
     budget_bytes: int = BUDGET_BYTES,
     chunk_rows: int = CHUNK_ROWS,
-    keep_rows: bool = True,
+    keep_rows: bool | Literal["always"] = True,
     progress: Callable[[str], None] | None = None,
 ) -> Result:
     """Evaluates one model's predictions on every slice.
@@ -93,6 +95,7 @@ def evaluate(
         unit: the column of what was sampled (a user); intervals are then clustered by it.
         id: the column that identifies a row, kept for paired comparisons.
         metrics: names (`"precision@0.7"`) or metrics; None: a default set for the task.
+        costs: what each outcome costs; adds the metrics of cost.
         slices: columns, lists of columns for crosses, written forms, `ek.by(...)` and `ek.where(...)`.
         name: the model's name in the table; by default its column.
         task: `binary` or `regression`; by default told by the data.
@@ -106,7 +109,7 @@ def evaluate(
         max_slices: the most slices of one set.
         budget_bytes: memory for sums; beyond it scores are binned and results say so.
         chunk_rows: rows of one pass.
-        keep_rows: whether the result keeps labels and scores for `rows.parquet`.
+        keep_rows: whether the result keeps labels and scores for `rows.parquet`, of up to 10 million rows or `always`.
         progress: called with the name of each step.
 
     Raises:
@@ -117,7 +120,8 @@ def evaluate(
     _check_settings(level, min_rows, suppress_below, intervals)
     asked = _asked(metrics)
     sets = parse(slices)
-    extra = tuple(dict.fromkeys(c for m in asked or () for c in column_names(m.statistic)))
+    of_costs = [] if costs is None else costs.metrics()
+    extra = tuple(dict.fromkeys(c for m in (*(asked or ()), *of_costs) for c in column_names(m.statistic)))
     say("reading")
     columns = Columns(label, score, prediction, weight, unit, id, extra)
     frame, columns = _frame(data, columns, sets, model, features, task)
@@ -129,13 +133,13 @@ def evaluate(
         raise UsageError("Name the column of scores (score=...) or of predictions (prediction=...), or give model=.")
     grouped = isinstance(intervals, Bootstrap) and unit is None
     checked = check(frame, columns, task=task, positive=positive, drop_invalid=drop_invalid, grouped=grouped)
-    chosen = resolve(asked, checked, columns, strict)
+    chosen = resolve(asked, checked, columns, strict, of_costs)
     say("slicing")
     plan, cells = _plan(sets, checked, max_slices)
     say("counting")
     read_at = time.perf_counter()
     options = Options(budget_bytes, chunk_rows)
-    sums = local.run(_statistics(chosen), checked.rows, cells, plan.offsets, options)
+    sums = local.run(_statistics(chosen, checked), checked.rows, cells, plan.offsets, options)
     settings = Settings(
         level=level,
         min_rows=min_rows,
@@ -147,8 +151,11 @@ def evaluate(
         columns=columns,
         positive=checked.positive,
         strict=strict,
+        currency="" if costs is None else costs.currency,
+        cost_unit="row" if costs is None else costs.unit,
     )
-    keep = keep_rows and not suppress_below and checked.rows.n <= _MOST_KEPT_ROWS
+    few = keep_rows == "always" or checked.rows.n <= _MOST_KEPT_ROWS
+    keep = bool(keep_rows) and not suppress_below and few
     evaluation = Evaluation(
         model=name or columns.score or columns.prediction or "data",
         metrics=tuple(chosen),
@@ -277,12 +284,17 @@ def _predict(model: Any, features: pl.DataFrame, data: Any, task: Task | None) -
 
 
 def resolve(
-    asked: Sequence[Metric] | None, checked: Checked, columns: Columns, strict: bool
+    asked: Sequence[Metric] | None, checked: Checked, columns: Columns, strict: bool, more: Sequence[Metric] = ()
 ) -> list[tuple[str, Metric]]:
-    """Returns the metrics with names and bound thresholds; raises for one that these data cannot give."""
+    """Returns the metrics, those asked for or the default ones and more, with names and bound thresholds.
+
+    Raises:
+        UsageError: the data cannot give one of them.
+    """
     rows = checked.rows
     if asked is None:
         asked = [catalog.find(name) for name in _default_names(checked)]
+    asked = [*asked, *more]
     chosen: dict[str, Metric] = {}
     for metric in asked:
         if metric.task is not None and metric.task != checked.task:
@@ -332,7 +344,8 @@ def _bind_threshold(metric: Metric, checked: Checked, strict: bool) -> Metric:
         raise ConfigError(f'"{metric.name}" needs scores to apply its threshold to; there are only predictions.')
     if threshold is None and not rows.probabilities:
         raise ConfigError(
-            f'"{metric.name}" needs a threshold, since scores lie outside [0, 1]: "{metric.name}@threshold=0", say.'
+            f'"{metric.name}" needs a threshold, since scores lie outside [0, 1]: '
+            f'"{metric.name}{"," if "@" in metric.name else "@"}threshold=0", say.'
         )
     return metric.bind(
         threshold=0.5 if threshold is None else float(threshold), strict=bool(metric.parameters.get("strict")) or strict
@@ -348,8 +361,11 @@ def _refuse_twins(statistics: Sequence[Statistic]) -> None:
             raise ConfigError(f'Two different statistics are named "{statistic.identity}"; rename one.')
 
 
-def _statistics(chosen: Sequence[tuple[str, Metric]]) -> list[Statistic]:
-    return list({metric.statistic.identity: metric.statistic for _, metric in chosen}.values())
+def _statistics(chosen: Sequence[tuple[str, Metric]], checked: Checked) -> list[Statistic]:
+    """Returns each statistic once, and beside them what their curves need."""
+    found = {metric.statistic.identity: metric.statistic for _, metric in chosen}
+    beside = [statistic.companion() for statistic in found.values()] if checked.rows.score is not None else []
+    return list(found.values()) + list({s.identity: s for s in beside if s is not None}.values())
 
 
 def _plan(sets: Sequence[SliceSet], checked: Checked, limit: int) -> tuple[Plan, list[Cube]]:

@@ -24,10 +24,10 @@ DONE, WRONG, FAILED, USER_CODE = 0, 2, 4, 5
 def guarded(command: Callable[[], object]) -> int:
     """Runs a command and returns its exit code; whatever it raises becomes one sentence on stderr."""
     try:
-        command()
+        code = command()
         sys.stdout.flush()
     except BrokenPipeError:
-        _hush(sys.stdout)
+        hush(sys.stdout)
         return DONE
     except BaseException as error:  # noqa: BLE001 - the edge of the program; Polars' panics are no Exception
         code, message = _explained(error)
@@ -36,7 +36,7 @@ def guarded(command: Callable[[], object]) -> int:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
         return code
-    return DONE
+    return code if isinstance(code, int) else DONE
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
@@ -93,10 +93,10 @@ def _hush_unless_flushed() -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _hush(sys.stdout)
+        hush(sys.stdout)
 
 
-def _hush(stream: object) -> None:
+def hush(stream: object) -> None:
     """Points a stream whose reader is gone to nowhere."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""The flags of `evalkit evaluate`, and how they override the settings of a file."""
+"""The flags of `evalkit evaluate` and `evalkit compare`, and how they override the settings of a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,30 @@ def evaluate_job(
 
     config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
     job.run(config, overwrite=overwrite, form=form, quiet=quiet)
+
+
+def compare_job(
+    file: str | None,
+    data: Sequence[str],
+    flags: Mapping[str, Any],
+    compared: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Compares what the flags and the settings' file ask for."""
+    from evalkit import compare_job as job
+    from evalkit.config import Compare
+
+    config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
+    given = {name: value for name, value in compared.items() if value is not None and value != []}
+    if given.get("margin", 0) < 0:
+        from evalkit.errors import ConfigError
+
+        raise ConfigError(f"--margin is at least 0, not {given['margin']:g}.")
+    asked = (config.compare or Compare()).model_copy(update=given)
+    job.run(config.model_copy(update={"compare": asked}), overwrite=overwrite, form=form, quiet=quiet)
 
 
 def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *, quiet: bool) -> Config:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evalkit.config import parse
 from evalkit.console import Format, out, say
 from evalkit.errors import DataError, OutputError
 from evalkit.guess import Guess, guess
-from evalkit.interrupts import unfinished
-from evalkit.yaml_lines import read as read_yaml
+from evalkit.yaml_text import scalar, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
 
 MOST_SLICES = 12
 _PARTS, _PART_ROWS = 5, 20_000
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./ -]*[A-Za-z0-9_*]|[A-Za-z_]")
 _HEAD = (
     "# Settings of `evalkit evaluate`; every one is described in docs/config.md. Guesses from some rows: check them.\n"
 )
@@ -55,7 +52,7 @@ def run(data: str, file: str, *, overwrite: bool, form: Format, quiet: bool) -> 
     found = guess(sample(data))
     text = settings(found, _as_seen_from(data, target.parent))
     parse(text, str(target))
-    _write(text, target)
+    write_whole(text, target)
     if form is Format.json:
         out(json.dumps(asdict(found), indent=1, default=str))
     else:
@@ -117,6 +114,29 @@ def _lines(found: Guess, data: str) -> Iterator[str]:
     yield "# min_rows: 30             # smaller slices are too_few_rows"
     yield "# suppress_below: 10       # smaller slices are hidden everywhere, for privacy"
     yield "# out: evaluation          # the folder that results are written into"
+    yield from _decisions(found)
+
+
+def _decisions(found: Guess) -> Iterator[str]:
+    """The parts that compare, price and gate, as comments that hold once their marks are taken away."""
+    models = [scalar(column) for column in found.scores or found.predictions]
+    baseline, candidate = models[:2] if len(models) > 1 else ("OLD_COLUMN", "NEW_COLUMN")
+    headline = _METRICS[found.task][0]
+    yield ""
+    yield "# `evalkit compare`: docs/compare.md"
+    yield "# compare:"
+    yield f"#   baseline: {baseline}       # a model or column, a folder of results, prior or majority"
+    yield f"#   candidates: [{candidate}]"
+    if found.task == "binary":
+        yield ""
+        yield "# What errors cost, numbers or columns: docs/costs.md"
+        yield "# costs: {false_positive: 1, false_negative: 10, currency: USD, unit: customer}"
+    yield ""
+    yield "# `evalkit gate`: docs/gate.md"
+    yield "# gate:"
+    yield "#   rules:"
+    yield f"#     - {{metric: {headline}, delta: 0, margin: 0.01}}   # not worse by more than .01, shown"
+    yield f"#     - {{metric: {headline}, slices: all, delta: 0}}    # in no slice shown to be worse"
 
 
 def _outputs(found: Guess) -> Iterator[str]:
@@ -147,18 +167,6 @@ def _written(name: str, bins: int | None = None) -> str:
     return scalar(name if bins is None else f"{name}=quantiles({bins})")
 
 
-def scalar(value: Any) -> str:
-    """Writes a value so that YAML, in a list in brackets too, reads the same value.
-
-    >>> scalar("age"), scalar("yes: no"), scalar("12"), scalar(1)
-    ('age', '"yes: no"', '"12"', '1')
-    """
-    if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value.replace("=quantiles(4)", "")) and read_yaml(value, "")[0] == value
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value, default=str)
-
-
 def _told(found: Guess) -> Iterator[str]:
     for role, value in asdict(found).items():
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
@@ -173,20 +181,3 @@ def _as_seen_from(data: str, folder: Path) -> str:
     if path.is_absolute() or "://" in data or folder == Path():
         return data
     return os.path.relpath(path, folder)
-
-
-def _write(text: str, target: Path) -> None:
-    """Writes a file whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
-    aside = Path(name)
-    try:
-        with unfinished(aside), os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        aside.chmod(0o644)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)

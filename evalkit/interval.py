@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Level = float | Floats
     Flags = NDArray[np.bool_]
 
 MOST_EXACT_GROUPS = 40
@@ -105,11 +106,7 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
     clustered = bool(np.isfinite(e.groups).any())
     with np.errstate(all="ignore"):
         low, high = _METHODS[kind](e, level, deff) if replicates is None else _percentiles(level, replicates)
-    few = e.support < _NEEDS[kind]
-    if e.metric.statistic.form == "sums" and kind != "none":
-        few |= e.rows < _LEAST_ROWS
-    if clustered and kind != "none":
-        few |= e.groups < _LEAST_GROUPS
+    few = too_few(e, kind)
     notes: list[list[str]] = [[] for _ in e.value]
     approximate = _flag(e, kind, clustered, notes)
     low, high = (np.where(few | np.isnan(e.value), np.nan, np.clip(end, *e.metric.range)) for end in (low, high))
@@ -125,6 +122,27 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
     if clustered and kind not in ("none", "bootstrap"):
         method += ", clustered"
     return Intervals(low, high, method, approximate, few, ["; ".join(n) for n in notes])
+
+
+def too_few(e: Estimate, kind: Kind) -> Flags:
+    """Returns where the rows are too few for a kind of interval, [slices]."""
+    few = e.support < _NEEDS[kind]
+    if kind == "none":
+        return few
+    if e.metric.statistic.form == "sums":
+        few |= e.rows < _LEAST_ROWS
+    if np.isfinite(e.groups).any():
+        few |= e.groups < _LEAST_GROUPS
+    return few
+
+
+def ends(e: Estimate, alpha: Floats | float, deff: float = 1.0) -> tuple[Floats, Floats]:
+    """Returns analytic ends, each of one-sided error rate alpha (a scalar or [slices]); NaN where rows are too few."""
+    with np.errstate(all="ignore"):
+        low, high = _METHODS[e.metric.kind](e, 1 - 2 * np.asarray(alpha, dtype=np.float64), deff)
+    bare = too_few(e, e.metric.kind) | np.isnan(e.value)
+    low, high = (np.where(bare, np.nan, np.clip(end, *e.metric.range)) for end in (low, high))
+    return np.minimum(low, e.value), np.maximum(high, e.value)
 
 
 def _flag(e: Estimate, kind: Kind, clustered: bool, notes: list[list[str]]) -> Flags:
@@ -170,7 +188,7 @@ def _note_expected(e: Estimate, notes: list[list[str]]) -> None:
         notes[index].append(f"expected by chance alone: {e.expected[index]:.4f}")
 
 
-def critical(level: float, degrees: Floats | float = np.inf) -> Floats:
+def critical(level: Level, degrees: Floats | float = np.inf) -> Floats:
     """Returns the two-sided critical value of Student's t, of the normal for infinite degrees of freedom."""
     from scipy import special
 
@@ -213,11 +231,11 @@ def _mean_degrees(e: Estimate) -> Floats:
     return np.where(np.isfinite(e.groups), np.maximum(e.groups - 1, 1), np.maximum(e.rows - 1.0, 1))
 
 
-def _wilson(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _wilson(e: Estimate, level: Level, deff: float) -> tuple[Floats, Floats]:
     return wilson(e.value, effective_rows(e, deff), critical(level, _degrees(e)))
 
 
-def _mover(e: Estimate, level: float, deff: float) -> tuple[Floats, Floats]:
+def _mover(e: Estimate, level: Level, deff: float) -> tuple[Floats, Floats]:
     """Adds the intervals of two proportions. Source: Zou and Donner (2008), MOVER."""
     if e.metric.parts is None:
         raise ConfigError(f'"{e.metric.name}" declares mover and no parts.')
@@ -242,14 +260,14 @@ def _smooth(e: Estimate) -> tuple[Floats, Floats]:
     return e.value, np.sqrt(e.variance)
 
 
-def _atanh(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _atanh(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     value, error = _smooth(e)
     inside = np.clip(value, -1 + 1e-12, 1 - 1e-12)
     reach = np.where(error > 0, critical(level, _degrees(e)) * error / (1 - inside**2), np.nan)
     return np.tanh(np.arctanh(inside) - reach), np.tanh(np.arctanh(inside) + reach)
 
 
-def _log(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _log(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     value, error = _smooth(e)
     degrees = _degrees(e) if e.metric.statistic.form == "cells" else _mean_degrees(e)
     value = np.where(value > 0, value, np.nan)
@@ -272,24 +290,24 @@ def _on_logit(e: Estimate, z: Floats, fallback: Floats) -> tuple[Floats, Floats]
     return bottom + width * np.where(edge, wide[0], low), bottom + width * np.where(edge, wide[1], high)
 
 
-def _logit(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _logit(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     return _on_logit(e, critical(level, _mean_degrees(e)), np.minimum(e.rarer, e.kish))
 
 
-def _delong(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _delong(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     """Source: DeLong et al. (1988), on the logit, with Student's t of the rarer class."""
     rarer = np.minimum(e.support, e.kish)
     degrees = np.maximum(np.where(np.isfinite(e.groups), np.minimum(e.groups, rarer), rarer) - 1, 1)
     return _on_logit(e, critical(level, degrees), np.where(np.isfinite(e.groups), np.minimum(e.groups, rarer), rarer))
 
 
-def _delta(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _delta(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     reach = critical(level, _mean_degrees(e)) * np.sqrt(e.variance)
     reach = np.where(e.variance > 0, reach, np.nan)
     return np.maximum(e.value - reach, e.metric.range[0]), np.minimum(e.value + reach, e.metric.range[1])
 
 
-def _none(e: Estimate, level: float, _deff: float) -> tuple[Floats, Floats]:
+def _none(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     """No interval, except well above the value expected by chance, where the metric is smooth."""
     low, high = _on_logit(e, critical(level, _mean_degrees(e)), e.rarer)
     well_above = (e.value > 2 * e.expected) & (e.variance > 0) & (e.support >= _LEAST_ROWS)
@@ -308,11 +326,11 @@ def _percentiles(level: float, replicates: Floats) -> tuple[Floats, Floats]:
     return ends[0], ends[1]
 
 
-def _bootstrap(e: Estimate, _level: float, _deff: float) -> tuple[Floats, Floats]:
+def _bootstrap(e: Estimate, _level: Level, _deff: float) -> tuple[Floats, Floats]:
     raise ConfigError(f'"{e.metric.name}" needs bootstrap replicates.')
 
 
-_METHODS: dict[Kind, Callable[[Estimate, float, float], tuple[Floats, Floats]]] = {
+_METHODS: dict[Kind, Callable[[Estimate, Any, float], tuple[Floats, Floats]]] = {
     "wilson": _wilson,
     "mover": _mover,
     "atanh": _atanh,

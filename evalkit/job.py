@@ -32,12 +32,7 @@ def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
     """
     models = config.evaluated()
     _check(config)
-    folder = None if config.out is None else Path(config.out)
-    if folder is not None:
-        require_free(folder, overwrite=overwrite)
-        require_report(config.report)
-    if not config.cache:
-        os.environ["EVALKIT_CACHE"] = "off"
+    folder = prepare(config, overwrite=overwrite)
     with progress(STEPS_OF_A_MODEL * len(models) + 2, quiet=quiet) as step:
         result = evaluated(config, models, step)
         step("estimating intervals")
@@ -53,18 +48,9 @@ def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
 def evaluated(config: Config, models: list[Model], step: Callable[[str], None]) -> Result:
     """Returns the evaluation of the models, all in one table."""
     from evalkit.evaluate import evaluate
-    from evalkit.interval import bootstrap
 
-    data = config.data[0] if isinstance(config.data, list) and len(config.data) == 1 else config.data
-    asked = config.intervals
-    shared: dict[str, Any] = {
-        **config.model_dump(
-            include={"label", "weight", "unit", "id", "task", "positive", "level", "min_rows", "suppress_below"}
-        ),
-        **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid"}),
-        "intervals": bootstrap(asked.bootstrap.n, asked.bootstrap.seed) if isinstance(asked, Intervals) else "analytic",
-        "keep_rows": config.rows,
-    }
+    data = one_or_many(config)
+    shared = {**settings(config), "keep_rows": config.rows}
     result: Result | None = None
     for model in models:
         one = evaluate(
@@ -79,6 +65,38 @@ def evaluated(config: Config, models: list[Model], step: Callable[[str], None]) 
     if result is None:
         raise ConfigError("models is empty.")
     return result
+
+
+def prepare(config: Config, *, overwrite: bool) -> Path | None:
+    """Returns the folder that results go into, None where they are only printed; refuses it before any work is done."""
+    if not config.cache:
+        os.environ["EVALKIT_CACHE"] = "off"
+    if config.out is None:
+        return None
+    folder = Path(config.out)
+    require_free(folder, overwrite=overwrite)
+    require_report(config.report)
+    return folder
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Returns the settings of an evaluation as keyword arguments."""
+    from evalkit.interval import bootstrap
+
+    asked = config.intervals
+    return {
+        **config.model_dump(
+            include={"label", "weight", "unit", "id", "task", "positive", "level", "min_rows", "suppress_below"}
+        ),
+        **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid"}),
+        "intervals": bootstrap(asked.bootstrap.n, asked.bootstrap.seed) if isinstance(asked, Intervals) else "analytic",
+        "costs": None if config.costs is None else config.costs.bound(),
+    }
+
+
+def one_or_many(config: Config) -> Any:
+    """Returns the data as `evaluate` takes them: one path, or several."""
+    return config.data[0] if isinstance(config.data, list) and len(config.data) == 1 else config.data
 
 
 def after(step: Callable[[str], None], words: str) -> Callable[[str], None]:
@@ -118,9 +136,11 @@ def require_report(report: bool | None) -> None:
 
 def written(result: Result, folder: Path, *, overwrite: bool, report: bool | None, command: str = "evaluate") -> None:
     """Writes a result into its folder."""
+    from evalkit.gates.ledger import times
     from evalkit.storage import save
 
-    save(result, folder, overwrite=overwrite, report=report, extra={"command": command})
+    extra = {"command": command, "gates": times(result.evaluations[0])}
+    save(result, folder, overwrite=overwrite, report=report, extra=extra)
 
 
 def tell_written(folder: Path, *, report: bool | None, quiet: bool) -> None:

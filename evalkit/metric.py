@@ -17,12 +17,13 @@ Everything else (slices, weights, intervals, merging, devices) is inherited.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from evalkit.errors import ConfigError
-from evalkit.statistic import Parameter, Statistic, identify, keyword_parameters, refuse_unknown
+from evalkit.errors import ConfigError, listing, nearest
+from evalkit.statistic import Parameter, Statistic, identify, keyword_parameters, refuse_unknown, text_parameters
 
 if TYPE_CHECKING:
     from jax import Array
@@ -139,8 +140,7 @@ class Metric:
         defaults = self.all_parameters()
         refuse_unknown(self.name_of_function, parameters, defaults)
         for key, value in parameters.items():
-            if isinstance(value, str) and key != "column":
-                raise ConfigError(f'"{key}" of {self.name_of_function} must be a number, not "{value}".')
+            self._check_text(key, value)
         reads = keyword_parameters(self.statistic.function)
         statistic = self.statistic.bind(**{k: v for k, v in parameters.items() if k in reads})
         parts = None
@@ -148,6 +148,26 @@ class Metric:
             (first, second), factor = self.parts
             parts = ((first._bind_known(parameters), second._bind_known(parameters)), factor)
         return replace(self, statistic=statistic, parameters={**self.parameters, **parameters}, parts=parts)
+
+    def text_parameters(self) -> dict[str, tuple[str, ...]]:
+        """Returns the parameters that may be text, each with its choices; without choices it names a column."""
+        return {**text_parameters(self.function), **text_parameters(self.statistic.function)}
+
+    def _check_text(self, key: str, value: Parameter) -> None:
+        choices = self.text_parameters().get(key)
+        if choices is None and isinstance(value, str):
+            raise ConfigError(f'"{key}" of {self.name_of_function} must be a number, not "{value}".')
+        if isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f'"{key}" of {self.name_of_function} must be a number, not NaN.')
+        if choices == () and key != "column" and isinstance(value, str) and _reads_as_number(value):
+            raise ConfigError(
+                f'"{key}" of {self.name_of_function} is the text "{value}": give the number, or rename such a column.'
+            )
+        if choices and value not in choices:
+            raise ConfigError(
+                f'"{key}" of {self.name_of_function} must be one of {listing(choices)}, not "{value}".'
+                f"{nearest(str(value), choices)}"
+            )
 
     def _bind_known(self, parameters: Mapping[str, Parameter]) -> Metric:
         return self.bind(**{key: value for key, value in parameters.items() if key in self.all_parameters()})
@@ -197,6 +217,14 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def metric(

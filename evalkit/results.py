@@ -96,6 +96,8 @@ class Settings:
     columns: Columns = field(default_factory=Columns)
     positive: Any = None
     strict: bool = False
+    currency: str = ""
+    cost_unit: str = "row"
 
 
 @dataclass(frozen=True)
@@ -369,7 +371,10 @@ class Result:
         return worst(self, metric, n)
 
     def curve(self, kind: str, slice: str = "overall", model: str | None = None) -> pl.DataFrame:  # noqa: A002
-        """Returns the points of a curve: `roc`, `precision_recall`, `calibration` or `gain`."""
+        """Returns the points of a curve: `roc`, `precision_recall`, `calibration`, `gain`, or one of costs.
+
+        Those are `cost`, `profit`, `net_benefit` and `cost_lines`.
+        """
         from evalkit.curves import curve
 
         return curve(self, kind, slice, model)
@@ -427,12 +432,16 @@ class Result:
         return html(self)
 
 
-def load(folder: str | Path) -> Result:
+def load(folder: str | Path, *, rows: bool = False) -> Result:
     """Returns the result that `save` wrote into a folder.
+
+    Args:
+        folder: where it was saved.
+        rows: whether its rows are read too, for paired comparisons.
 
     Raises:
         DataError: the folder holds no result, or one of another version.
     """
     from evalkit.storage import load as read
 
-    return read(folder)
+    return read(folder, rows=rows)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from evalkit.slicing.encode import Coded
+    from evalkit.slicing.spec import Dimension
+
 Task = Literal["binary", "regression"]
 
 
@@ -60,6 +63,7 @@ class Checked:
         task: what the labels are.
         dropped: how many rows were dropped as invalid.
         positive: the label that is positive, for binary tasks.
+        coded: the slices' dimensions of rows read from a folder; None where the frame holds what slices read.
     """
 
     rows: Rows
@@ -67,6 +71,7 @@ class Checked:
     task: Task
     dropped: int
     positive: Any
+    coded: Mapping[Dimension, Coded] | None = None
 
 
 def check(
@@ -111,9 +116,9 @@ def check(
     label, prediction, task, positive = _label_and_prediction(frame, columns, task, positive)
     group = None
     if columns.unit is not None:
-        group = group_of(_units(frame[columns.unit]), GROUPS)
+        group = group_of(units(frame[columns.unit]), GROUPS)
     elif grouped:
-        group = group_of(_units(frame[columns.id]) if columns.id else np.arange(frame.height), GROUPS)
+        group = group_of(units(frame[columns.id]) if columns.id else np.arange(frame.height), GROUPS)
     rows = Rows(
         n=frame.height,
         label=label,
@@ -125,6 +130,15 @@ def check(
         probabilities=score is not None and bool(score.min() >= 0 and score.max() <= 1),
     )
     return Checked(rows, frame, task, dropped, positive)
+
+
+def valid_in_all(frame: pl.DataFrame, roles: Sequence[Columns]) -> tuple[pl.DataFrame, int]:
+    """Returns the rows that are valid for every model, and how many are not."""
+    masks = [mask for columns in roles for _, mask, _ in _invalid(frame, columns)]
+    if not masks:
+        return frame, 0
+    bad = np.logical_or.reduce(masks)
+    return frame.filter(~bad), int(bad.sum())
 
 
 def _invalid(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, NDArray[np.bool_], str]]:
@@ -167,7 +181,8 @@ def _floats(series: pl.Series, what: str) -> NDArray[Any]:
     raise DataError(f'"{series.name}" is {series.dtype}; {what} must be numbers.')
 
 
-def _units(series: pl.Series) -> Any:
+def units(series: pl.Series) -> Any:
+    """Returns units or ids as an array that hashes alike wherever they were read."""
     import polars as pl
 
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:

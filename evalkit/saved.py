@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from evalkit.console import Format, progress, say, view
 from evalkit.errors import DataError, OutputError, UsageError
 from evalkit.job import require_free, require_report, tell_written, written
+
+if TYPE_CHECKING:
+    from evalkit.comparison import Comparison
+    from evalkit.gates.verdict import Verdict
+    from evalkit.results import Result
 
 
 def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | None, form: Format, quiet: bool) -> None:
@@ -52,20 +58,47 @@ def report(folder: str, out: str | None, *, overwrite: bool, quiet: bool) -> Non
         raise OutputError(f"{target} is no file that can be written; name one, such as report.html.")
     with progress(2, quiet=quiet) as step:
         step(f"reading {folder}")
-        result = load(folder)
+        run = _run(Path(folder))
+        result = load(folder, rows=True)
+        comparison, verdict = _compared(result, run), _verdict(Path(folder))
         step(f"writing {target}")
         from evalkit.reports import write_report
 
         aside = target.with_name(f".{target.name}.part")
         try:
-            write_report(result, aside, run=_run(Path(folder)))
+            write_report(result, aside, run=run, comparison=comparison, verdict=verdict)
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     say(f"Written: {target}", quiet=quiet)
 
 
-def _run(folder: Path) -> dict[str, object]:
+def _compared(result: Result, run: Mapping[str, Any]) -> Comparison | None:
+    """Returns the comparison that a run says it made; None where it made none."""
+    made = run.get("comparison")
+    if not made:
+        return None
+    from evalkit.compare import compare
+
+    return compare(
+        result,
+        baseline=made["baseline"],
+        candidate=made["candidates"],
+        margin=made["margin"],
+        margin_kind=made["margin_kind"],
+        same_model=True,
+    )
+
+
+def _verdict(folder: Path) -> Verdict | None:
+    """Returns the verdict beside results; None where there is none."""
+    from evalkit.gates.verdict_json import read
+
+    file = folder / "verdict.json"
+    return read(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _run(folder: Path) -> dict[str, Any]:
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,6 +69,8 @@ class Statistic:
         parameters: bound values by name.
         pivoted: the function takes `pivot`, a float64 scalar or [rows], that it subtracts from large values.
         shift: for pivoted ones, `(from_pivot, to_pivot)` to the matrix [fields, fields] that moves the sums.
+        needs_when: by the name of a parameter, what is needed where it is false, and where it is true.
+        beside: `(parameters)` to another statistic that is collected with this one where there are scores, or None.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Statistic:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     pivoted: bool = False
     shift: Callable[[Any, Any], Any] | None = None
+    needs_when: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    beside: Callable[[Mapping[str, Parameter]], Statistic | None] | None = None
 
     def __post_init__(self) -> None:
         functools.update_wrapper(self, self.function)  # type: ignore[arg-type]
@@ -116,7 +121,15 @@ class Statistic:
 
     def bind(self, **parameters: Parameter) -> Statistic:
         """Returns this statistic with parameters set."""
-        return replace(self, parameters={**self.parameters, **parameters})
+        bound = {**self.parameters, **parameters}
+        needs = self.needs
+        for key, (otherwise, where_true) in self.needs_when.items():
+            needs = where_true if bound.get(key) else otherwise
+        return replace(self, parameters=bound, needs=needs)
+
+    def companion(self) -> Statistic | None:
+        """Returns the statistic that is collected beside this one where there are scores."""
+        return None if self.beside is None else self.beside(self.parameters)
 
     def cell(self, batch: Batch) -> Array:
         """Returns the index of each row's cell, [rows] int32 (form `cells`)."""
@@ -137,8 +150,31 @@ class Statistic:
 
 def column_names(statistic: Statistic) -> tuple[str, ...]:
     """Returns the columns that a statistic reads besides label, score and prediction."""
-    column = statistic.parameters.get("column")
-    return (str(column),) if column is not None else ()
+    texts = text_parameters(statistic.function)
+    columns = [value for key, value in statistic.parameters.items() if isinstance(value, str) and not texts.get(key)]
+    return tuple(dict.fromkeys(columns))
+
+
+@functools.cache
+def text_parameters(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
+    """Returns a function's parameters that may be text, each with its choices; without choices it names a column.
+
+    >>> from typing import Literal
+    >>> def saving(batch, *, price: float | str = 1, versus: Literal["never", "always"] = "never", cap: float = 9): ...
+    >>> text_parameters(saving)
+    {'price': (), 'versus': ('never', 'always')}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = parameter.annotation if isinstance(parameter.annotation, str) else repr(parameter.annotation)
+        choices = re.search(r"Literal\[(.*?)\]", hint)
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        if choices:
+            found[parameter.name] = tuple(re.findall(r"[\"'](.*?)[\"']", choices[1]))
+        elif parameter.name == "column" or re.search(r"\bstr\b", hint):
+            found[parameter.name] = ()
+    return found
 
 
 def identify(name: str, parameters: Mapping[str, Parameter]) -> str:
@@ -175,19 +211,35 @@ def refuse_unknown(name: str, given: Mapping[str, Any], known: Mapping[str, Any]
 
 
 def statistic(
-    *, needs: tuple[str, ...], shift: Callable[[Any, Any], Any] | None = None
+    *,
+    needs: tuple[str, ...],
+    shift: Callable[[Any, Any], Any] | None = None,
+    needs_when: Mapping[str, tuple[str, ...]] | None = None,
+    beside: Callable[[Mapping[str, Parameter]], Statistic | None] | None = None,
 ) -> Callable[[Callable[..., Any]], Statistic]:
     """Makes a statistic of a function from a batch to named values of each row.
 
     Args:
         needs: the roles that the function reads.
         shift: for functions with a `pivot` argument, the matrix that moves sums from one pivot to another.
+        needs_when: by the name of a parameter, the roles read instead where it is true.
+        beside: from the bound parameters to another statistic to collect where there are scores, or None.
     """
 
     def decorate(function: Callable[..., Any]) -> Statistic:
         defaults = keyword_parameters(function)
+        instead = {key: (needs, roles) for key, roles in (needs_when or {}).items()}
         return Statistic(
-            function.__name__, function, "sums", (), needs, defaults, pivoted=shift is not None, shift=shift
+            function.__name__,
+            function,
+            "sums",
+            (),
+            needs,
+            defaults,
+            pivoted=shift is not None,
+            shift=shift,
+            needs_when=instead,
+            beside=beside,
         )
 
     return decorate

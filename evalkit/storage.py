@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit import saved_rows
 from evalkit.errors import DataError, InternalError, MissingExtra, OutputError
 from evalkit.interrupts import held_back, unfinished
 from evalkit.interval import Bootstrap
@@ -32,6 +33,9 @@ from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from evalkit.comparison import Comparison
+    from evalkit.gates.verdict import Verdict
 
 FORMAT = 1
 _SCORE_ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
@@ -44,6 +48,9 @@ def save(
     overwrite: bool = False,
     report: bool | None = False,
     extra: Mapping[str, Any] | None = None,
+    comparison: Comparison | None = None,
+    verdict: Verdict | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes a result into a folder and returns it; on any failure nothing is left behind.
 
@@ -53,24 +60,89 @@ def save(
         overwrite: whether an existing folder is replaced.
         report: True for `report.html`; None: where the `reports` extra is installed.
         extra: more to say in `run.json`.
+        comparison: of these models, written beside them.
+        verdict: of a gate, likewise.
+        texts: further files by name.
 
     Raises:
         OutputError: the folder exists, or cannot be made.
         InternalError: the disk is full.
     """
+    target = _replaceable(folder, overwrite=overwrite)
+    with _written_aside(target) as aside:
+        run = {**describe(result), **(extra or {})}
+        _write_tables(result, aside)
+        _write_sums(result, aside / "sums")
+        run["files"] = [*saved_rows.write(result, aside), "metrics.parquet", "metrics.json", "sums", "run.json"]
+        for name, text in (texts or {}).items():
+            (aside / name).write_text(text, encoding="utf-8")
+            run["files"].append(name)
+        if comparison is not None:
+            run["comparison"] = _describe_comparison(comparison)
+            run["files"] += _write_comparison(comparison, aside)
+        _finish(aside, run, result, comparison, verdict, report)
+    return target
+
+
+def save_verdict(
+    verdict: Verdict,
+    folder: str | Path,
+    *,
+    result: Result,
+    comparison: Comparison | None,
+    overwrite: bool = False,
+    report: bool | None = None,
+) -> Path:
+    """Writes a gate's verdict in every form, the deltas it is of and a report into a folder, whole or not at all.
+
+    Args:
+        verdict: what the gate decided.
+        folder: made anew, or replaced where it holds results.
+        result: the models' results, for the report.
+        comparison: of candidate and baseline, where there is one.
+        overwrite: whether an existing folder of results is replaced.
+        report: True for `report.html`; None: where its extra is installed.
+
+    Raises:
+        OutputError: the folder exists, or cannot be made.
+        InternalError: the disk is full.
+    """
+    target = _replaceable(folder, overwrite=overwrite)
+    with _written_aside(target) as aside:
+        run = {**describe(result), "command": "gate", "gates": verdict.times_used, "files": ["run.json"]}
+        if comparison is not None:
+            run["comparison"] = _describe_comparison(comparison)
+            run["files"] += _write_comparison(comparison, aside)
+        _finish(aside, run, result, comparison, verdict, report)
+    return target
+
+
+def _finish(
+    aside: Path,
+    run: dict[str, Any],
+    result: Result,
+    comparison: Comparison | None,
+    verdict: Verdict | None,
+    report: bool | None,
+) -> None:
+    """Writes the verdict, the report and last what was run."""
+    from evalkit.gates.write import write
+
+    if verdict is not None:
+        run["files"] += write(verdict, aside)
+    if report is not False and _write_report(result, aside, run, comparison, verdict, required=report is True):
+        run["files"].append("report.html")
+    run["files"] = sorted(run["files"])
+    (aside / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _replaceable(folder: str | Path, *, overwrite: bool) -> Path:
+    """Returns the folder's path; raises OutputError where it may not be written."""
     target = Path(folder)
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists; choose another folder, or say overwrite.")
     if target.exists():
         require_own(target)
-    with _written_aside(target) as aside:
-        run = {**describe(result), **(extra or {})}
-        _write_tables(result, aside)
-        _write_sums(result, aside / "sums")
-        run["files"] = [*_write_rows(result, aside), "metrics.parquet", "metrics.json", "sums", "run.json"]
-        if report is not False and _write_report(result, aside, run, required=report is True):
-            run["files"] = sorted([*run["files"], "report.html"])
-        (aside / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
     return target
 
 
@@ -154,11 +226,51 @@ def records(table: pl.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_report(result: Result, folder: Path, run: Mapping[str, Any], *, required: bool) -> bool:
+def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
+    """Writes the deltas, and where rows are paired which decisions changed, by slice and row by row."""
+    import polars as pl
+
+    table = comparison.to_polars()
+    table.write_parquet(folder / "deltas.parquet")
+    (folder / "deltas.json").write_text(json.dumps(records(table), indent=1) + "\n", encoding="utf-8")
+    files = ["deltas.parquet", "deltas.json"]
+    changed = comparison.flippable
+    for name, make in (
+        ("flips", comparison.flips),
+        ("flipped_rows", lambda model: comparison.flipped_rows(model, n=None)),
+    ):
+        if changed and not any(pair.plan.hidden for pair in comparison.pairs):
+            frames = [make(model).insert_column(0, pl.lit(model).alias("model")) for model in changed]
+            pl.concat(frames, how="diagonal").write_parquet(folder / f"{name}.parquet")
+            files.append(f"{name}.parquet")
+    return files
+
+
+def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    margins = comparison.margins
+    return {
+        "baseline": comparison.baseline,
+        "candidates": comparison.candidates,
+        "paired": {pair.candidate.model: pair.how for pair in comparison.pairs},
+        "notes": comparison.notes,
+        "margin": None if margins is None else margins.size,
+        "margin_kind": None if margins is None else margins.kind,
+    }
+
+
+def _write_report(
+    result: Result,
+    folder: Path,
+    run: Mapping[str, Any],
+    comparison: Comparison | None,
+    verdict: Verdict | None,
+    *,
+    required: bool,
+) -> bool:
     from evalkit.reports import write_report
 
     try:
-        write_report(result, folder / "report.html", run=run)
+        write_report(result, folder / "report.html", run=run, comparison=comparison, verdict=verdict)
     except MissingExtra:
         if required:
             raise
@@ -224,74 +336,6 @@ def fingerprint(evaluation: Evaluation) -> str | None:
             digest.update(str(values.dtype).encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return digest.hexdigest()
-
-
-# --- rows ---
-
-
-def _write_rows(result: Result, folder: Path) -> list[str]:
-    """Writes labels, every model's scores, units and slices, where all models were evaluated on the same rows."""
-    kept = [evaluation for evaluation in result.evaluations if evaluation.rows is not None]
-    if not kept or len(kept) < len(result.evaluations):
-        return []
-    first = kept[0]
-    frame = _rows_of(first)
-    for other in kept[1:]:
-        if not _same_rows(first, other):
-            return []
-        frame = frame.with_columns(_outputs(other))
-    frame.write_parquet(folder / "rows.parquet")
-    return ["rows.parquet"]
-
-
-def _outputs(evaluation: Evaluation) -> list[pl.Series]:
-    import polars as pl
-
-    if evaluation.rows is None:
-        raise InternalError("no rows are kept")
-    rows = evaluation.rows.rows
-    found = {"score": rows.score, "prediction": rows.prediction}
-    return [pl.Series(f"{role}:{evaluation.model}", values) for role, values in found.items() if values is not None]
-
-
-def _rows_of(evaluation: Evaluation) -> pl.DataFrame:
-    import polars as pl
-
-    from evalkit.slicing.encode import encode
-
-    if evaluation.rows is None:
-        raise InternalError("no rows are kept")
-    checked, columns = evaluation.rows, evaluation.settings.columns
-    n = checked.rows.n
-    series = [checked.frame[columns.id].alias("id") if columns.id else pl.Series("id", np.arange(n))]
-    if checked.rows.label is not None:
-        series.append(pl.Series("label", checked.rows.label))
-    series += _outputs(evaluation)
-    if checked.rows.weight is not None:
-        series.append(pl.Series("weight", checked.rows.weight))
-    if columns.unit:
-        series.append(checked.frame[columns.unit].alias("unit"))
-    sets = evaluation.plan.slice_sets[1:]
-    limit = max((len(keys) for keys in evaluation.plan.keys), default=1)
-    single = [SliceSet((d,)) for d in dict.fromkeys(d for s in sets for d in s.dimensions)]
-    coded = encode(single, checked.frame, max(limit, n))
-    for dimension, part in ((s.dimensions[0], coded[s.dimensions[0]]) for s in single):
-        if part.rows is None:
-            values = pl.Series([*part.values, None], dtype=pl.String)
-            codes = np.where(part.codes < 0, len(part.values), part.codes)
-            series.append(values.gather(codes).cast(pl.Categorical).alias(f"slice:{dimension}"))
-    return pl.DataFrame(series)
-
-
-def _same_rows(left: Evaluation, right: Evaluation) -> bool:
-    if left.rows is None or right.rows is None or left.n != right.n:
-        return False
-    label, other = left.rows.rows.label, right.rows.rows.label
-    same = label is None or (other is not None and bool(np.array_equal(label, other)))
-    mine, theirs = left.settings.columns.id, right.settings.columns.id
-    if mine and theirs:
-        return same and bool(left.rows.frame[mine].equals(right.rows.frame[theirs]))
-    return same
 
 
 # --- sums ---
@@ -369,8 +413,12 @@ def _dimension_json(dimension: Dimension) -> dict[str, Any]:
 # --- reading ---
 
 
-def load(folder: str | Path) -> Result:
+def load(folder: str | Path, *, rows: bool = False) -> Result:
     """Returns the result that `save` wrote into a folder.
+
+    Args:
+        folder: where it was saved.
+        rows: whether its rows are read too, where they were written.
 
     Raises:
         DataError: the folder holds no result, one of another format, or damaged files.
@@ -386,7 +434,7 @@ def load(folder: str | Path) -> Result:
         if saved.get("format") != FORMAT:
             raise DataError(f"{path} was saved in format {saved.get('format')}; this version reads format {FORMAT}.")
         evaluations = [_evaluation(entry, path / "sums") for entry in saved["evaluations"]]
-        return Result(evaluations)
+        return Result(saved_rows.read(path, evaluations) if rows else evaluations)
     except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         if isinstance(error, DataError):
             raise

@@ -1,4 +1,4 @@
-"""The fourth part: ROC, precision-recall and calibration curves of slices laid over one another."""
+"""A part: ROC, precision-recall and calibration curves of slices laid over one another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from evalkit.curves import histogram
 from evalkit.errors import ConfigError
+from evalkit.reports.one_slice import entries
 from evalkit.reports.part import Part, render
 from evalkit.reports.slices import groups
 from evalkit.reports.thin import spaced, thinned
@@ -94,19 +95,11 @@ def _of_model(evaluation: Evaluation, margin: ScoreSums, shown: set[str]) -> dic
             text = evaluation.plan.texts[start + index]
             if text not in shown or text in found:
                 continue
-            one = _alone(margin, start + index)
+            one = entries(margin, start + index)
             if min(one.count.sum(0)):
                 alone = replace(evaluation, plan=Plan((slice_set,), ((key,),)), sums={"score_histogram": one})
                 found[text] = _of_slice(Result((alone,)), text, one, evaluation.settings.suppress_below)
     return found
-
-
-def _alone(sums: ScoreSums, index: int) -> ScoreSums:
-    """Returns one slice's entries, which stand together; `take` would look at every entry again for each slice."""
-    part = slice(*np.searchsorted(sums.slices, [index, index + 1]))
-    arrays = {name: getattr(sums, name) for name in ("slices", "keys", "groups", "count", "total", "square")}
-    cut: dict[str, Any] = {name: None if array is None else array[part] for name, array in arrays.items()}
-    return replace(sums, **{**cut, "slices": np.zeros_like(cut["slices"]), "size": 1})
 
 
 def _of_slice(result: Result, text: str, sums: ScoreSums, below: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The second part: which slices differ from the rest of the rows."""
+"""A part: which slices differ from the rest of the rows."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def differences(result: Result, tested: pl.DataFrame | None = None) -> Part:
     rows = [] if tested is None else _named(result, tested)
     tests = 0 if tested is None else int(tested["q_value"].is_finite().sum())
     found = [finding for model in result.models for finding in findings(row for row in rows if row["model"] == model)]
+    known = measures(result)
     return Part(
         "differences",
         "Slices that differ",
@@ -74,6 +75,8 @@ def differences(result: Result, tested: pl.DataFrame | None = None) -> Part:
             left_out=max(len(rows) - _MOST, 0),
             total=len(rows),
             models=result.models,
+            units={name: measure.unit for name, measure in known.items()},
+            names={name: measure.short for name, measure in known.items()},
             significant=SIGNIFICANT,
         ),
     )

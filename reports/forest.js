@@ -5,7 +5,6 @@ report.part("forest", async (section, data, cells) => {
   const target = section.querySelector("[data-plot]");
   const caption = section.querySelector("[data-caption]");
   const symbols = report.symbols;
-  const longest = 46; // characters of a label; pointing at a mark shows the rest
 
   section.querySelectorAll("[data-series]").forEach((key) => {
     key.textContent = symbols[key.dataset.series % symbols.length].glyph;
@@ -36,7 +35,6 @@ report.part("forest", async (section, data, cells) => {
     return boxes.length ? boxes.filter((box) => box.checked).map((box) => Number(box.value)) : [0];
   }
 
-  /* Rows from top to bottom: overall, then each slice set under its name. */
   function rowsOf(places, models) {
     const chosen = form.elements.group ? form.elements.group.value : "all";
     const byValue = form.elements.order && form.elements.order.value === "value";
@@ -44,15 +42,7 @@ report.part("forest", async (section, data, cells) => {
       const found = models.map((model) => places.get(slice).get(model)).find((place) => place !== undefined && drawable(place));
       return found === undefined ? -Infinity : report.number(cells.value[found]);
     };
-    const rows = places.has("overall") ? [{ slice: "overall" }] : [];
-    data.groups.forEach((group, number) => {
-      if (chosen !== "all" && chosen !== String(number)) return;
-      const slices = group.slices.filter((slice) => places.has(slice));
-      if (!slices.length) return;
-      if (byValue) slices.sort((a, b) => (key(a) === key(b) ? 0 : key(b) - key(a)));
-      rows.push({ heading: group.name }, ...slices.map((slice) => ({ slice })));
-    });
-    return rows;
+    return report.forest.rows(data.groups, chosen, (slice) => places.has(slice), byValue ? key : null);
   }
 
   function describe(place, slice, metric) {
@@ -87,18 +77,9 @@ report.part("forest", async (section, data, cells) => {
     rows.forEach((row) => row.slice && models.forEach((model) => {
       const place = places.get(row.slice).get(model);
       if (place === undefined || !drawable(place)) return;
-      ends.push(...[cells.value[place], cells.low[place], cells.high[place]].map(report.number).filter(Number.isFinite));
+      ends.push(...[cells.value[place], cells.low[place], cells.high[place]].map(report.number));
     }));
-    if (!ends.length) return [0, 1];
-    const low = ends.reduce((a, b) => Math.min(a, b)), high = ends.reduce((a, b) => Math.max(a, b));
-    const margin = (high - low || Math.abs(high) || 1) * 0.05;
-    return [low - margin, high + margin];
-  }
-
-  function widest(rows) {
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.font = `bold 12.5px ${report.look().font}`;
-    return Math.max(...rows.map((row) => pen.measureText(report.shorten(row.heading || row.slice, longest)).width));
+    return report.forest.range(ends);
   }
 
   function draw() {
@@ -110,8 +91,8 @@ report.part("forest", async (section, data, cells) => {
     const narrow = target.clientWidth < 640;
     const step = Math.max(narrow ? 38 : 24, 11 * models.length + (narrow ? 24 : 10));
     const range = rangeOf(rows, places, models);
-    const traces = [], shapes = [];
-    rows.forEach((row, number) => { row.y = -number; });
+    const frame = { range, narrow, step };
+    const traces = [], shapes = report.forest.rules(rows);
 
     models.forEach((model, order) => {
       const color = look.series[model % look.series.length];
@@ -146,48 +127,17 @@ report.part("forest", async (section, data, cells) => {
       });
     });
 
-    /* Words are traces on an axis of their own: as tick labels or annotations, 500 of them take half a minute. */
-    const names = { x: [], y: [], text: [] };
-    const states = { x: [], y: [], text: [] };
-    rows.forEach((row) => {
-      const label = report.escape(report.shorten(row.heading || row.slice, longest));
-      names.x.push(narrow ? 0 : 1);
-      names.y.push(row.y + (narrow && row.slice ? 9 / step : 0));
-      names.text.push(row.heading ? `<b>${label}</b>` : label);
-      const status = row.slice ? statusText(row, places, models) : "";
-      if (status) {
-        states.x.push(range[0] + (range[1] - range[0]) * 0.01);
-        states.y.push(row.y - (narrow ? 8 / step : 0));
-        states.text.push(`<i>${report.escape(report.shorten(status, 60))}</i>`);
-      }
-      if (row.heading) {
-        shapes.push({
-          type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row.y + 0.5, y1: row.y + 0.5,
-          layer: "below", line: { color: look.grid, width: 1 },
-        });
-      }
-    });
-    const words = { mode: "text", type: "scatter", hoverinfo: "skip", cliponaxis: false };
-    traces.push({ ...words, ...names, xaxis: "x2", textposition: narrow ? "middle right" : "middle left", textfont: { size: 12.5 } });
-    traces.push({ ...words, ...states, textposition: "middle right", textfont: { size: 11.5, color: look.muted } });
+    traces.push(...report.forest.words(rows, (row) => statusText(row, places, models), frame));
 
     const direction = data.directions[metric];
+    const unit = cells.units[cells.names.metric.indexOf(metric)];
     caption.textContent = [
-      `${metric}${direction ? ` (${direction})` : ""}.`,
+      `${metric}${direction ? ` (${direction})` : ""}${unit ? `, in ${unit}` : ""}.`,
       "Marks are values, bars their intervals, dotted lines the overall value;",
       "open marks are approximate. Point at a mark for its numbers.",
     ].join(" ");
     target.setAttribute("aria-label", `Forest plot of ${metric}; the table of all results holds the same numbers.`);
-    const axis = report.axis();
-    const left = narrow ? 0 : Math.min((widest(rows) + 14) / (target.clientWidth - 16), 0.45);
-    return report.draw(Plotly, target, traces, {
-      height: rows.length * step + 42,
-      margin: { l: 4, r: 12, t: 34, b: 8 },
-      shapes,
-      xaxis: { ...axis, range, domain: [left, 1], side: "top", nticks: narrow ? 5 : 9, fixedrange: true },
-      xaxis2: { ...axis, range: [0, 1], domain: narrow ? [0, 1] : [0, Math.max(left - 0.008, 0)], visible: false, fixedrange: true },
-      yaxis: { ...axis, showgrid: false, range: [-rows.length + 0.5, 0.5], showticklabels: false, showline: false, fixedrange: true },
-    });
+    return report.draw(Plotly, target, traces, report.forest.layout(target, rows, shapes, frame));
   }
 
   form.addEventListener("change", draw);

@@ -1,4 +1,4 @@
-"""The third part: a metric of every slice with its interval, beside the overall value."""
+"""A part: a metric of every slice with its interval, beside the overall value."""
 
 from __future__ import annotations
 

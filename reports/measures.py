@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from evalkit.metric import Metric
+from evalkit.money import unit_of
 from evalkit.results import Result
+from evalkit.show import named
 
 _ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better"}
 
@@ -19,12 +22,21 @@ class Measure:
         better: `higher`, `lower`, or empty where neither is.
         meaning: the first sentence of its docstring.
         method: how its intervals were made.
+        unit: `USD per row` for amounts of money; empty for plain numbers.
+        short: its name for people: without what its costs are, where that is no other metric's.
     """
 
     name: str
     better: str
     meaning: str
     method: str
+    unit: str = ""
+    short: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name for people, with its unit where it has one."""
+        return f"{self.short} ({self.unit})" if self.unit else self.short
 
     @property
     def direction(self) -> str:
@@ -45,11 +57,22 @@ def measures(result: Result) -> dict[str, Measure]:
     '↑ higher is better'
     """
     known: dict[str, Metric] = {name: metric for e in reversed(result.evaluations) for name, metric in e.metrics}
+    settings = result.evaluations[0].settings
     methods: dict[str, set[str]] = {}
     for name, method in result.to_polars().select("metric", "method").unique().iter_rows():
         methods.setdefault(name, set()).add(method)
+    units = {name: unit_of(metric, settings) for name, metric in known.items()}
+    short = {name: named(name) for name in known}
+    alike = Counter(short.values())
     return {
-        name: Measure(name, known[name].better or "", _meaning(known[name]), "; ".join(sorted(methods[name])))
+        name: Measure(
+            name,
+            known[name].better or "",
+            _meaning(known[name]),
+            "; ".join(sorted(methods[name])),
+            units[name],
+            short[name] if alike[short[name]] == 1 else name,
+        )
         for name in result.metrics
         if name in known
     }

@@ -23,39 +23,55 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import MissingExtra, OutputError
 from evalkit.interrupts import unfinished
 from evalkit.reports.about import about
 from evalkit.reports.cells import cells
+from evalkit.reports.costs import costly, costs
 from evalkit.reports.curves import curves
+from evalkit.reports.deltas import deltas
 from evalkit.reports.differences import differences
+from evalkit.reports.flips import flips
 from evalkit.reports.forest import forest
 from evalkit.reports.part import Part, render, source
 from evalkit.reports.summary import summary
 from evalkit.reports.table import table
+from evalkit.reports.verdict import verdict as decision
 from evalkit.results import Result
+
+if TYPE_CHECKING:
+    from evalkit.comparison import Comparison
+    from evalkit.gates.verdict import Verdict
 
 
 def write_report(
-    result: Result, path: str | Path, *, title: str | None = None, run: Mapping[str, object] | None = None
+    result: Result,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    run: Mapping[str, object] | None = None,
+    comparison: Comparison | None = None,
+    verdict: Verdict | None = None,
 ) -> Path:
-    """Writes an evaluation as one HTML file and returns its path.
+    """Writes an evaluation, and what was compared and decided, as one HTML file and returns its path.
 
     Args:
         result: of an evaluation.
         path: the file; an existing one is replaced.
         title: by default the models' names.
         run: what else is known of the run, such as `run.json`; shown in the last part.
+        comparison: of the result's models; adds deltas and changed decisions.
+        verdict: of a gate; comes first.
 
     Raises:
         MissingExtra: Plotly or Jinja is not installed.
         OutputError: the file cannot be written.
     """
     plotly()
-    made = parts(result, run)
-    text = page(made, cells(result), title or f"Evaluation of {_joined(result.models)}")
+    made = parts(result, run, comparison, verdict)
+    text = page(made, cells(result), title or _title(result, comparison))
     path = Path(path)
     try:
         aside = path.with_name(f".{path.name}-unfinished")
@@ -67,9 +83,30 @@ def write_report(
     return path
 
 
-def parts(result: Result, run: Mapping[str, object] | None = None) -> list[Part]:
+def parts(
+    result: Result,
+    run: Mapping[str, object] | None = None,
+    comparison: Comparison | None = None,
+    verdict: Verdict | None = None,
+) -> list[Part]:
     """Returns the parts of a report in the order a reviewer reads them."""
-    return [summary(result), differences(result), forest(result), curves(result), table(result), about(result, run)]
+    return [
+        *([] if verdict is None else [decision(result, verdict)]),
+        summary(result, comparison),
+        *([] if comparison is None else [deltas(result, comparison), flips(result, comparison)]),
+        *([costs(result, comparison)] if costly(result) else []),
+        differences(result),
+        forest(result),
+        curves(result),
+        table(result),
+        about(result, run),
+    ]
+
+
+def _title(result: Result, comparison: Comparison | None) -> str:
+    if comparison is None:
+        return f"Evaluation of {_joined(result.models)}"
+    return f"{_joined(comparison.candidates)} against {comparison.baseline}"
 
 
 def page(made: Sequence[Part], shared: Mapping[str, Any], title: str) -> str:

@@ -7,6 +7,8 @@ A part named `forest` is a function in `forest.py`, a template `forest.html` and
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +18,7 @@ from evalkit.errors import MissingExtra
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def _environment() -> Environment:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError:
         raise MissingExtra("jinja2", "reports") from None
-    from evalkit.show import interval, number
+    from evalkit.gates.entries import printable
+    from evalkit.show import interval, number, written
 
     environment = Environment(
         loader=FunctionLoader(source),
@@ -65,9 +69,36 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "words": words}
+    environment.filters |= {"number": number, "written": written, "signed": _signed, "words": words}
+    environment.filters |= {"after": after, "printable": printable, "breakable": breakable}
     environment.globals["interval"] = interval
     return environment
+
+
+def _signed(value: float | None, unit: str = "") -> str:
+    from evalkit.show import signed
+
+    return "-" if value is None or math.isnan(value) else signed(value, unit)
+
+
+def breakable(name: str) -> Markup:
+    """Returns a metric's name, escaped, that may be broken into lines where its words end.
+
+    >>> str(breakable("expected_cost@fn=1,fp=<b>"))
+    'expected_<wbr>cost@<wbr>fn=1,<wbr>fp=&lt;b&gt;'
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("([_@,])", r"\1<wbr>", str(escape(name))))
+
+
+def after(unit: str) -> str:
+    """Returns a unit as it follows a number.
+
+    >>> after("USD per row"), after("")
+    (' USD per row', '')
+    """
+    return f" {unit}" if unit else ""
 
 
 def words(status: str) -> str:

@@ -1,4 +1,4 @@
-"""The fifth part: every result, to sort and to filter."""
+"""A part: every result, to sort and to filter."""
 
 from __future__ import annotations
 

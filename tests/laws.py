@@ -25,8 +25,10 @@ from evalkit.metrics import catalog
 from evalkit.results import Result
 
 # Metrics are tried with these parameters besides their defaults.
-BOUND: Mapping[str, Mapping[str, float | int | bool]] = {
+BOUND: Mapping[str, Mapping[str, float | int | bool | str]] = {
     "accuracy": {"threshold": 0.25, "strict": True},
+    "cost_saved": {"fn": "x", "bayes": True},
+    "expected_cost": {"fn": "x", "tp": -1.5, "prevalence": 0.2},
     "expected_calibration_error": {"bins": 3},
     "fbeta": {"beta": 2.0},
     "huber_loss": {"delta": 0.5},
@@ -35,15 +37,18 @@ BOUND: Mapping[str, Mapping[str, float | int | bool]] = {
     "mean_pinball_loss": {"alpha": 0.9},
     "mean_tweedie_deviance": {"power": 1.2},
     "mse": {"cap": 1.5},
+    "normalized_cost": {"fn": 5.0, "tp": 1.0, "fp": 2, "threshold": 0.3, "prevalence": 0.3},
     "precision": {"threshold": 0.3},
     "precision_at_recall": {"recall": 0.5},
     "recall_at_precision": {"precision": 0.6},
     "rmse": {"cap": 1.5},
     "sensitivity_at_specificity": {"specificity": 0.5},
     "threshold_at_recall": {"recall": 0.5},
+    "total_cost": {"fp": "x", "tn": -0.5, "cap": 100.0},
+    "value_per_positive": {"fn": 10.0, "versus": "always", "strict": True, "threshold": 0.5},
 }
 # Sums over no rows are 0, and no quotient that could be undefined.
-SUMS = {"count", "total"}
+SUMS = {"count", "total", "total_cost"}
 # Rows are not weights: the number of rows, and a p-value, which tells their precision.
 OF_ROWS = {"count", "calibration_p_value"}
 # Found by iterations, so known to their tolerance.

@@ -344,6 +344,70 @@ def _column_total(rows: Rows, *, column: str | None = None) -> float:
     return math.fsum(values * rows.weight)
 
 
+# --- costs ---
+
+
+def _costs(
+    rows: Rows,
+    tp: float | str = 0,
+    fp: float | str = 1,
+    fn: float | str = 1,
+    tn: float | str = 0,
+    threshold: float | None = None,
+    strict: bool = False,
+    bayes: bool = False,
+    cap: float = math.inf,
+) -> tuple[Floats, Floats, Floats]:
+    """What each row costs as decided, if never and if always decided positive."""
+    cost, never, always = np.zeros((3, len(rows.label)))
+    bound = rows.output.dtype.type(0.5 if threshold is None else threshold)
+    for i, (label, output) in enumerate(zip(rows.label, rows.output, strict=True)):
+        of = {
+            key: float(rows.column[i] if isinstance(value, str) else value)
+            for key, value in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()
+        }
+        p = float(output)
+        called = output > bound if strict else output >= bound
+        if bayes:
+            called = p * (of["fn"] - of["tp"]) >= (1 - p) * (of["fp"] - of["tn"])
+        of = {key: min(max(value, -cap), cap) for key, value in of.items()}
+        always[i], never[i] = (of["tp"], of["fn"]) if label == 1 else (of["fp"], of["tn"])
+        cost[i] = always[i] if called else never[i]
+    return cost, never, always
+
+
+def _at_prevalence(rows: Rows, values: Floats, prevalence: float | None) -> float:
+    if prevalence is None:
+        return rows.share(values)
+    if not rows.both_classes:
+        return math.nan
+    of_class = [np.average(values[rows.label == y], weights=rows.weight[rows.label == y]) for y in (0, 1)]
+    return float((1 - prevalence) * of_class[0] + prevalence * of_class[1])
+
+
+def _expected_cost(rows: Rows, *, prevalence: float | None = None, **costs: Any) -> float:
+    return _at_prevalence(rows, _costs(rows, **costs)[0], prevalence)
+
+
+def _saved(rows: Rows, versus: str, costs: Any) -> Floats:
+    cost, never, always = _costs(rows, **costs)
+    return (never if versus == "never" else always) - cost
+
+
+def _cost_saved(rows: Rows, *, prevalence: float | None = None, versus: str = "never", **costs: Any) -> float:
+    return _at_prevalence(rows, _saved(rows, versus, costs), prevalence)
+
+
+def _value_per_positive(rows: Rows, *, versus: str = "never", **costs: Any) -> float:
+    saved = math.fsum(_saved(rows, versus, costs) * rows.weight)
+    return saved / float(rows.weight[rows.label == 1].sum()) if (rows.label == 1).any() else math.nan
+
+
+def _normalized_cost(rows: Rows, *, prevalence: float | None = None, **costs: Any) -> float:
+    cost, never, always = (_at_prevalence(rows, values, prevalence) for values in _costs(rows, **costs))
+    return cost / min(never, always) if min(never, always) > 0 else math.nan
+
+
 # --- regression ---
 
 
@@ -419,10 +483,12 @@ ORACLES: dict[str, Oracle] = {
     "calibration_ratio": Oracle("by hand", _calibration_ratio),
     "calibration_slope": Oracle("statsmodels", _calibration_slope),
     "cohen_kappa": _where(lambda d: min(d.tp, d.tn) > 0 or d.fp + d.fn > 0, sk.cohen_kappa_score),
+    "cost_saved": Oracle("by hand", _cost_saved),
     "count": Oracle("by hand", lambda rows, column=None: len(rows.label)),  # noqa: ARG005
     "cumulative_calibration_error": Oracle("by hand", _cumulative_calibration_error),
     "diagnostic_odds_ratio": _counted(lambda d: _over(d.tp * d.tn, d.fp * d.fn), "by hand"),
     "expected_calibration_error": Oracle("by hand", _expected_calibration_error),
+    "expected_cost": Oracle("by hand", _expected_cost),
     "explained_variance": _numbers(sk.explained_variance_score, _labels_vary),
     "f1": _decided(sk.f1_score, **_NAN),
     "false_discovery_rate": _counted(lambda d: _over(d.fp, d.tp + d.fp)),
@@ -452,6 +518,7 @@ ORACLES: dict[str, Oracle] = {
     "mse": _capped(sk.mean_squared_error),
     "negative_likelihood_ratio": _where(lambda d: _labels_differ(d) and d.tn > 0, _negative_likelihood),
     "negative_predictive_value": _decided(sk.precision_score, pos_label=0, **_NAN),
+    "normalized_cost": Oracle("by hand", _normalized_cost),
     "pearson_r": Oracle("SciPy", _pearson),
     "positive_likelihood_ratio": _where(lambda d: _labels_differ(d) and d.fp > 0, _positive_likelihood),
     "positive_prediction_rate": _counted(lambda d: (d.tp + d.fp) / (d.tn + d.fp + d.fn + d.tp)),
@@ -468,6 +535,8 @@ ORACLES: dict[str, Oracle] = {
     "specificity": _decided(sk.recall_score, pos_label=0, **_NAN),
     "threshold_at_recall": Oracle("scikit-learn", _threshold_at_recall),
     "total": Oracle("by hand", _column_total),
+    "total_cost": Oracle("by hand", lambda rows, **costs: math.fsum(_costs(rows, **costs)[0] * rows.weight)),
+    "value_per_positive": Oracle("by hand", _value_per_positive),
 }
 
 # --- the demo's data ---

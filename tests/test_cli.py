@@ -417,11 +417,19 @@ def test_without_a_command_help_is_printed(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"evalkit {ek.__version__}\n"
 
 
+def commands() -> dict[str, Any]:
+    """Every command by the words that call it; what a group does without a word counts as the group's own."""
+    found: dict[str, Any] = {}
+    for name, command in getattr(typer.main.get_command(app), "commands").items():  # noqa: B009 - a group's
+        inner = getattr(command, "commands", {"decide": command})
+        found |= {name if word == "decide" else f"{name} {word}": made for word, made in inner.items()}
+    return found
+
+
 def flags() -> list[tuple[str, str]]:
-    commands = getattr(typer.main.get_command(app), "commands")  # noqa: B009 - a group's
     return [
         (name, flag)
-        for name, command in commands.items()
+        for name, command in commands().items()
         for parameter in command.params
         for flag in (*parameter.opts, *parameter.secondary_opts)
         if flag.startswith("-")
@@ -430,7 +438,7 @@ def flags() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("command", "flag"), flags())
 def test_every_flag_is_documented_with_its_command(command: str, flag: str) -> None:
-    sections = re.split(r"^## `evalkit (\w+)`$", (DOCS / "cli.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^## `evalkit ([\w ]+)`$", (DOCS / "cli.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     section = dict(zip(sections[1::2], sections[2::2], strict=True))[command]
     assert f"`{flag}`" in section
 
@@ -447,9 +455,15 @@ def test_the_demo_runs_and_runs_again(folder: Path, capsys: pytest.CaptureFixtur
     assert printed.err.startswith("Predicted: will a person's medical spending")
     assert printed.out.split()[:3] == ["baseline", "candidate", "year_one"]
     assert "age=[18, 35)" in printed.out
+    assert "candidate saves" in printed.out
+    assert "candidate against baseline passes the gate." in printed.out
+    assert "year_one against baseline is blocked." in printed.out
     assert ek.load(folder / "evalkit-demo").models == ["baseline", "candidate", "year_one"]
     assert main(["demo", "--no-report", "--quiet", "--format", "json"]) == 0
-    assert {row["model"] for row in json.loads(capsys.readouterr().out)} == {"baseline", "candidate", "year_one"}
+    assert {row["model"] for row in json.loads(capsys.readouterr().out)} == {"candidate", "year_one"}
+    assert main(["gate", "evalkit-demo", "--config", "evalkit-demo/gate.yaml", "--candidate", "candidate"]) == 0
+    assert main(["gate", "evalkit-demo", "--config", "evalkit-demo/gate.yaml", "--candidate", "year_one"]) == 1
+    assert "below the bound 0" in capsys.readouterr().out
 
 
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from evalkit.config import Bootstrap, Config, Intervals, Model, beside, load, parse, schema
+from evalkit.config import Bootstrap, Compare, Config, Costs, Intervals, Model, beside, load, parse, schema
 from evalkit.errors import ConfigError
+from evalkit.gates.rules import GateSettings, MetricRule, WaiverSettings
 
 DOCS = (Path(__file__).resolve().parents[1] / "docs" / "config.md").read_text(encoding="utf-8")
 
@@ -96,9 +98,15 @@ def test_the_schema_knows_every_setting_and_no_other() -> None:
     assert made["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("settings", [Config, Model, Bootstrap])
-def test_every_setting_is_documented(settings: type[Config] | type[Model] | type[Bootstrap]) -> None:
+@pytest.mark.parametrize("settings", [Config, Model, Bootstrap, Costs, Compare])
+def test_every_setting_is_documented(settings: type[BaseModel]) -> None:
     assert [name for name in settings.model_fields if f"`{name}`" not in DOCS] == []
+
+
+@pytest.mark.parametrize("settings", [GateSettings, MetricRule, WaiverSettings])
+def test_every_setting_of_a_gate_is_documented(settings: type[BaseModel]) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "gate.md").read_text(encoding="utf-8")
+    assert [name for name in settings.model_fields if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL))

@@ -12,7 +12,8 @@ import pytest
 from evalkit.cli import main
 from evalkit.config import load, parse
 from evalkit.guess import guess
-from evalkit.init import sample, scalar, settings
+from evalkit.init import sample, settings
+from evalkit.yaml_text import scalar
 
 ROWS = 300
 RANDOM = np.random.default_rng(1)
@@ -139,3 +140,22 @@ def test_large_data_are_looked_at_in_several_places() -> None:
     pl.DataFrame({"sorted": np.arange(500_000) // 250_000}).write_parquet("large.parquet")
     rows = sample("large.parquet")
     assert (rows.height, rows["sorted"].n_unique()) == (100_000, 2)
+
+
+def test_the_commented_parts_hold_once_their_marks_are_taken_away(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scores = {"p_old": rng.random(200), "p_new": rng.random(200)}
+    pl.DataFrame({"y": rng.integers(0, 2, 200), "sex": ["f", "m"] * 100, **scores}).write_parquet(
+        tmp_path / "d.parquet"
+    )
+    assert main(["init", str(tmp_path / "d.parquet"), "--out", str(tmp_path / "evalkit.yaml"), "--quiet"]) == 0
+    text = (tmp_path / "evalkit.yaml").read_text()
+    decisions = re.sub(
+        r"^# ?(?=compare:|costs:|gate:|  )", "", text[text.index("# `evalkit compare`") :], flags=re.MULTILINE
+    )
+    config = parse(text[: text.index("# level:")] + decisions)
+    assert config.compare is not None
+    assert (config.compare.baseline, config.compare.candidates) == ("p_old", ["p_new"])
+    assert config.gate is not None
+    assert [rule.metric for rule in config.gate.rules] == ["roc_auc", "roc_auc"]
+    assert config.costs is not None

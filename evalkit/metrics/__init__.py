@@ -43,6 +43,11 @@ from evalkit.metrics.confusion import precision as precision
 from evalkit.metrics.confusion import prevalence as prevalence
 from evalkit.metrics.confusion import recall as recall
 from evalkit.metrics.confusion import specificity as specificity
+from evalkit.metrics.cost import cost_saved as cost_saved
+from evalkit.metrics.cost import expected_cost as expected_cost
+from evalkit.metrics.cost import normalized_cost as normalized_cost
+from evalkit.metrics.cost import total_cost as total_cost
+from evalkit.metrics.cost import value_per_positive as value_per_positive
 from evalkit.metrics.deviance import mean_gamma_deviance as mean_gamma_deviance
 from evalkit.metrics.deviance import mean_poisson_deviance as mean_poisson_deviance
 from evalkit.metrics.deviance import mean_tweedie_deviance as mean_tweedie_deviance
@@ -96,11 +101,11 @@ def find(name: str) -> Metric:
             key, value = found.first_parameter or "", part
         if not key:
             raise ConfigError(f'"{base}" has no parameter for "@{rest}".')
-        parameters[key.strip()] = _parse(value.strip(), key.strip(), name)
+        parameters[key.strip()] = _parse(value.strip(), key.strip(), name, found)
     return found.bind(**parameters)
 
 
-def _parse(value: str, key: str, name: str) -> float | int | str | bool:
+def _parse(value: str, key: str, name: str, metric: Metric) -> float | int | str | bool:
     if key == "column":
         return value
     if value in ("true", "false"):
@@ -108,4 +113,6 @@ def _parse(value: str, key: str, name: str) -> float | int | str | bool:
     try:
         return int(value) if value.lstrip("-").isdigit() else float(value)
     except ValueError:
+        if key in metric.text_parameters():
+            return value
         raise ConfigError(f'"{value}" in "{name}" is not a number.') from None

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 import evalkit as ek
+from evalkit.comparison import Comparison
+from evalkit.money import Costs
 from evalkit.results import Result
 
 CHROMIUM = next(
@@ -66,6 +68,36 @@ def regression() -> Result:
 @pytest.fixture(scope="session")
 def unsliced() -> Result:
     return evaluated("old", slices=[])
+
+
+METRICS = ["roc_auc", "accuracy", "log_loss", "calibration_ratio", "count"]
+
+
+def compared(**settings: Any) -> Comparison:
+    """Two candidates against one baseline; the second is worse, and worst of all where `group` is third."""
+    data = rows()
+    data["group"] = data.pop("kind")
+    data["id"] = [f"row-{number:04d}" for number in range(len(data["y"]))]
+    data["bad"] = np.where(data["group"] == "third", 1 - data["old"], data["old"] * 0.97 + 0.01)
+    data["bad"] = np.where(data["group"] == "plain", data["new"], data["bad"])
+    chosen: dict[str, Any] = {"slices": ["group", "size"], "metrics": METRICS, "candidate": ["new", "bad"], **settings}
+    return ek.compare(data, label="y", baseline="old", id="id", **chosen)
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    return compared()
+
+
+@pytest.fixture(scope="session")
+def private() -> Comparison:
+    return compared(suppress_below=10)
+
+
+@pytest.fixture(scope="session")
+def costly() -> Comparison:
+    costs = Costs(fn=40, fp=5, currency="USD", unit="customer")
+    return compared(metrics=["roc_auc", "expected_cost@fn=price"], costs=costs)
 
 
 class Browser:
@@ -180,8 +212,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Callable[[Result], Path]:
+def report(tmp_path: Path) -> Callable[..., Path]:
     """Writes a report and returns its path."""
     from evalkit.reports import write_report
 
-    return lambda result: write_report(result, tmp_path / "report.html")
+    return lambda result, **more: write_report(result, tmp_path / "report.html", **more)

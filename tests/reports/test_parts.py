@@ -26,7 +26,7 @@ from evalkit.results import Result
 
 def text(part: Part) -> str:
     """The words that a part shows."""
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", part.html)))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", part.html.replace("<wbr>", ""))))
 
 
 def test_the_summary_says_what_was_evaluated_and_the_overall_results(two_models: Result) -> None:
