@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -204,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     if arguments is None:
         end_at_once()
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a value that the terminal cannot show is no failure
@@ -212,6 +214,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code != DONE or not callable(jobs[0] if jobs else None):
         return code or (jobs[0] if jobs and isinstance(jobs[0], int) else DONE)
     return guarded(jobs[0])
+
+
+def _open_closed() -> None:
+    """Lets what is printed go nowhere where a stream is closed (`>&-`), for Python then has none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
 
 
 def _parsed(arguments: Sequence[str] | None) -> Job | int:

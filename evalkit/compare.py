@@ -219,7 +219,7 @@ def _of_results(
             )
         base = known[baseline]
     else:
-        if len(other.evaluations) > 1:
+        if len(other.evaluations) != 1:
             raise UsageError(
                 f"The baseline's results hold several models ({listing(e.model for e in other.evaluations)}): "
                 'choose one with .of("NAME").'

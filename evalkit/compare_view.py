@@ -63,10 +63,15 @@ def saved(comparison: Comparison, candidate: str) -> list[str]:
             continue
         settings = comparison.pair(candidate).candidate.settings
         row = comparison.row(name, candidate=candidate)
-        saving, low, high = -row["delta"], -row["delta_high"], -row["delta_low"]
-        ends = "" if math.isnan(low) else f" [{amount(low)}, {amount(high)}]"
+        if math.isnan(row["delta"]):
+            continue
+        saves = row["delta"] <= 0
+        ends = (-row["delta_high"], -row["delta_low"]) if saves else (row["delta_low"], row["delta_high"])
+        between = "" if math.isnan(ends[0]) else f" [{amount(ends[0])}, {amount(ends[1])}]"
         unit = unit_of(delta.metric, settings) or ("per row" if "expected" in name else "in all")
-        lines.append(f"{candidate} saves {amount(saving)}{ends} {unit} against {comparison.baseline}.")
+        verb, than = ("saves", "against") if saves else ("costs", "more than")
+        told = f"{candidate} {verb} {amount(abs(row['delta']))}{between} {unit} {than} {comparison.baseline}"
+        lines.append(f"{told} ({row['note']})." if row["approximate"] else f"{told}.")
     return lines
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("cost", "net_benefit")
+_OUTCOMES = ("tp", "fp", "fn", "tn")
 
 
 def curve(pair: Pair, kind: str, slice: str) -> pl.DataFrame:  # noqa: A002 - the table's word
@@ -44,10 +45,30 @@ def curve(pair: Pair, kind: str, slice: str) -> pl.DataFrame:  # noqa: A002 - th
         raise ConfigError('The curve "cost" needs costs: compare with costs=ek.Costs(fn=..., fp=...).')
     columns = mine.rows.columns
     given: dict[str, Any] = {
-        name: columns[cost][place] if isinstance(cost, str) else cost for name, cost in costs.items()
+        name: columns[costs[name]][place] if isinstance(costs[name], str) else costs[name] for name in _OUTCOMES
     }
-    del given["prevalence"]
+    cap, prevalence = _cap(pair), costs["prevalence"]
+    if cap is not None:
+        given = {name: np.clip(cost, -cap, cap) for name, cost in given.items()}
+    if prevalence is not None:
+        shared["weight"] = _at(prevalence, shared["labels"], shared["weight"])
     return cost_difference(**shared, **given)
+
+
+def _cap(pair: Pair) -> float | None:
+    """Returns what no row of `expected_cost` costs more than."""
+    metric = next(m for _, m in pair.candidate.metrics if m.name_of_function == "expected_cost")
+    cap = metric.statistic.parameters["cap"]
+    return None if cap is None else float(cap)
+
+
+def _at(prevalence: float, labels: Any, weight: Any) -> Any:
+    """Returns weights [rows] under which positives have another share."""
+    weights = np.ones(len(labels)) if weight is None else weight
+    of_class = np.bincount(labels.astype(np.int64), weights=weights, minlength=2)
+    if not of_class.all():
+        raise ConfigError("Another prevalence needs positives and negatives in the slice.")
+    return weights * (np.array([1 - prevalence, prevalence]) * of_class.sum() / of_class)[labels.astype(np.int64)]
 
 
 def _rows_of(pair: Pair, text: str) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ import numpy as np
 from evalkit.adjust import benjamini_hochberg, heterogeneity, holm, shrink
 from evalkit.deltas import NO_TEST, Delta, deltas
 from evalkit.errors import ConfigError, listing, nearest
+from evalkit.money import is_cost
 from evalkit.pairing import Pair
 from evalkit.results import Plan, Result
 from evalkit.tabulate import tabulate
@@ -133,7 +134,7 @@ class Comparison:
         """Returns the results table of the candidates with the columns of a comparison; see docs/compare.md.
 
         `p_adjusted` is Holm's and `q_value` Benjamini and Hochberg's: of all rows over candidates and metrics, of
-        slices over candidates, metrics and slices.
+        slices over candidates, metrics and slices; metrics of cost count as one.
         """
         return self._cached("table", self._table)
 
@@ -145,11 +146,28 @@ class Comparison:
         overall = (table["slice"] == "overall").to_numpy()
         p = table["p_value"].to_numpy()
         adjusted, q = np.full(len(p), np.nan), np.full(len(p), np.nan)
-        for family in (overall, ~overall):
-            adjusted[family], q[family] = holm(p[family]), benjamini_hochberg(p[family])
+        for rows in (overall, ~overall):
+            for family, own in self._families(table["metric"].to_list()):
+                asked = rows & family
+                adjusted[rows & own] = holm(p[asked])[own[asked]]
+                q[rows & own] = benjamini_hochberg(p[asked])[own[asked]]
         return table.with_columns(p_adjusted=pl.Series(adjusted), q_value=pl.Series(q)).select(
             pl.exclude("slice_key"), "slice_key"
         )
+
+    def _families(self, metrics: list[str]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Returns which rows are adjusted over together, and of which of them the answer is taken.
+
+        All metrics are one family; those of cost ask one question in several units, so each stands for all of them.
+        """
+        known = {name: m for pair in self.pairs for name, m in pair.candidate.metrics}
+        of_cost = [name for name, m in known.items() if is_cost(m)]
+        column = np.array(metrics)
+        others = ~np.isin(column, of_cost)
+        if not of_cost:
+            return [(others, others)]
+        alone = [(others | (column == name), column == name) for name in of_cost]
+        return [(alone[0][0], alone[0][0]), *alone[1:]]
 
     def _of_pair(self, pair: Pair) -> pl.DataFrame:
         """Lays the columns of every metric out beside the candidate's results: slices, and in each the metrics."""

@@ -75,7 +75,9 @@ class Costs(_Settings):
     prevalence: float | None = Field(
         default=None, gt=0, lt=1, description="The share of positives where the model will be used."
     )
-    threshold: float | None = Field(default=None, description="From which on a score is decided positive.")
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="From which on a score is decided positive."
+    )
     cap: float | None = Field(default=None, gt=0, description="No row costs more than this, either way.")
 
     def bound(self) -> money.Costs:

@@ -261,12 +261,13 @@ def replicated(value: Floats, draws: Floats) -> Contrast:
     ordered = np.sort(np.where(defined, draws, np.nan), axis=0)
     counts = defined.sum(0)
 
-    def end(alpha: Floats) -> Floats:
-        place = np.clip(alpha * (counts - 1), 0, np.maximum(counts - 1, 0))
-        under = np.floor(place).astype(np.int64)
-        over = np.minimum(under + 1, np.maximum(counts - 1, 0))
-        column = np.arange(len(value))
-        return ordered[under, column] + (place - under) * (ordered[over, column] - ordered[under, column])
+    def ends(alpha: Floats) -> tuple[Floats, Floats]:
+        """The bounds that the tests below do not reject; infinite where so few replicates reject none."""
+        spared = np.floor(alpha * (1 + counts) * (1 + 1e-12)).astype(np.int64) - 1
+        column, known = np.arange(len(value)), spared >= 0
+        place = np.clip(spared, 0, np.maximum(counts - 1, 0))
+        low, high = ordered[place, column], ordered[np.maximum(counts - 1 - place, 0), column]
+        return np.where(known, low, -np.inf), np.where(known, high, np.inf)
 
     tests = (
         lambda bound: (1 + (draws <= bound).sum(0)) / (1 + counts),
@@ -278,9 +279,7 @@ def replicated(value: Floats, draws: Floats) -> Contrast:
         _undefined(v) or ("" if ok and e > 0 else "undefined in too many replicates" if not ok else "no variation")
         for v, ok, e in zip(value, enough, error, strict=True)
     )
-    return Contrast(
-        value, lambda alpha: (end(alpha), end(1 - alpha)), "bootstrap", error, np.full(value.shape, np.inf), why, tests
-    )
+    return Contrast(value, ends, "bootstrap", error, np.full(value.shape, np.inf), why, tests)
 
 
 def share(of: Callable[[Floats], Contrast], delta: Floats, whole: Floats) -> Contrast:

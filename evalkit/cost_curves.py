@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    _Collected = tuple[FieldSums, tuple[str, ...], ScoreSums]
 
 KINDS = ("cost", "cost_lines", "net_benefit", "profit")
 _COSTS = ("tp", "fp", "fn", "tn")
@@ -48,6 +49,7 @@ def cost_curve(
     fn: float | str = 1,
     tn: float | str = 0,
     prevalence: float | None = None,
+    cap: float | None = None,
     points: int | None = 200,
 ) -> pl.DataFrame:
     """Returns the points of a cost curve of one slice and model, intervals pointwise at the evaluation's level.
@@ -66,6 +68,8 @@ def cost_curve(
         fn: cost of a false negative, likewise.
         tn: cost of a true negative, likewise.
         prevalence: share of positives instead of the slice's own, for `cost` and `profit`.
+        cap: costs beyond it, of either sign, count as this large. Costs in columns must have been evaluated with it;
+            None takes those without a cap, or where there are only capped ones, these.
         points: the most thresholds of `cost` and `profit`, spread evenly over the rows; None: every distinct score.
 
     Raises:
@@ -82,13 +86,22 @@ def cost_curve(
         sums = _histogram(evaluation, "score_histogram").take(np.array([index]))
         return _net_benefit(sums, level) if kind == "net_benefit" else _cost_lines(sums.margin())
     columns = any(isinstance(value, str) for value in costs.values())
-    called = _of_rows(evaluation, index, costs, points) if columns else _of_constants(evaluation, index, costs, points)
+    if columns:
+        called = _of_rows(evaluation, index, _collected(evaluation, costs, cap), points)
+    else:
+        called = _of_constants(evaluation, index, _capped(costs, cap), points)
     mean, low, high = called.mean(level, prevalence)
     if kind == "cost":
         return _frame(threshold=called.thresholds, cost=mean, low=low, high=high)
     return _frame(
         positive_prediction_rate=called.share, threshold=called.thresholds, profit=-mean, low=-high, high=-low
     )
+
+
+def _capped(costs: Mapping[str, Any], cap: float | None) -> dict[str, Any]:
+    if cap is not None and not cap > 0:
+        raise ConfigError(f"cap must be above 0, not {cap!r}.")
+    return dict(costs) if cap is None else {name: max(-cap, min(cap, cost)) for name, cost in costs.items()}
 
 
 def _found(result: Result, text: str, model: str | None) -> tuple[Evaluation, int]:
@@ -251,12 +264,12 @@ def _by_group(values: Floats, groups: NDArray[np.int32]) -> Floats:
     return np.stack(sums, axis=1).astype(np.float64)
 
 
-def _of_rows(evaluation: Evaluation, index: int, costs: Mapping[str, Any], points: int | None) -> _Amounts:
+def _of_rows(evaluation: Evaluation, index: int, collected: _Collected, points: int | None) -> _Amounts:
     """Adds the cost histogram to the cost of calling nobody, which `expected_cost` holds.
 
     The squared weights times costs are not kept: weights are taken as unrelated to costs.
     """
-    fields, names, histogram = _collected(evaluation, costs)
+    fields, names, histogram = collected
     one, sums = fields.take(np.array([index])), histogram.take(np.array([index]))
     margin = one.margin()
 
@@ -280,7 +293,7 @@ def _of_rows(evaluation: Evaluation, index: int, costs: Mapping[str, Any], point
     rows = sums.count.sum(0).astype(np.float64)
     return _Amounts(
         thresholds=places.thresholds,
-        share=places.called(sums.count.astype(np.float64)).sum(1) / rows.sum(),
+        share=_share(evaluation, index, places.thresholds, sums),
         first=first,
         second=second,
         cross=first * square / np.where(weight > 0, weight, 1.0),
@@ -292,18 +305,33 @@ def _of_rows(evaluation: Evaluation, index: int, costs: Mapping[str, Any], point
     )
 
 
-def _collected(evaluation: Evaluation, costs: Mapping[str, Any]) -> tuple[FieldSums, tuple[str, ...], ScoreSums]:
+def _share(evaluation: Evaluation, index: int, thresholds: Floats, sums: ScoreSums) -> Floats:
+    """Returns the share of the weight that is called; NaN where weights were not collected beside the costs."""
+    weights = sums.count.astype(np.float64)
+    if evaluation.settings.weighted:
+        scores = evaluation.sums.get("score_histogram")
+        if not isinstance(scores, ScoreSums):
+            return np.full(len(thresholds), np.nan)
+        sums = scores.take(np.array([index]))
+        weights = sums.weights
+    return np.asarray(_Places.of(thresholds, sums.scores()).called(weights).sum(1) / weights.sum())
+
+
+def _collected(evaluation: Evaluation, costs: Mapping[str, Any], cap: float | None) -> _Collected:
     """Finds the sums of `expected_cost` or `total_cost` with these costs, and their histogram."""
-    for _, metric in evaluation.metrics:
-        statistic = metric.statistic
-        if statistic.name != "decision_cost" or any(statistic.parameters[n] != v for n, v in costs.items()):
+    statistics = {m.statistic.identity: m.statistic for _, m in evaluation.metrics}.values()
+    of_costs = [s for s in statistics if s.name == "decision_cost"]
+    for statistic in sorted(of_costs, key=lambda s: s.parameters["cap"] is not None):
+        own = statistic.parameters["cap"]
+        if cap not in (None, own) or any(statistic.parameters[n] != v for n, v in costs.items()):
             continue
         beside = statistic.companion()
         fields = evaluation.sums[statistic.identity]
         histogram = evaluation.sums.get(beside.identity) if beside is not None else None
         if isinstance(fields, FieldSums) and isinstance(histogram, ScoreSums):
             return fields, statistic.fields, histogram
-    given = ",".join(f"{name}={costs[name]}" for name in sorted(costs))
+    asked = {**costs, **({} if cap is None else {"cap": cap})}
+    given = ",".join(f"{name}={asked[name]}" for name in sorted(asked))
     raise ConfigError(
         f'A curve of these costs needs the metric "expected_cost@{given}", and scores, in the evaluation.'
     )

@@ -145,8 +145,8 @@ def best_threshold(
     Raises:
         UsageError: a column, a setting or the data are wrong.
     """
-    _check_settings(folds, level, prevalence)
     costs = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    _check_settings(folds, level, prevalence, costs)
     extra = tuple(dict.fromkeys(value for value in costs.values() if isinstance(value, str)))
     columns = Columns(label, score, None, weight, unit, id, extra)
     checked = check(
@@ -171,7 +171,12 @@ def best_threshold(
     return _best(table, folds, level, rows.probabilities)
 
 
-def _check_settings(folds: int, level: float, prevalence: float | None) -> None:
+def _check_settings(folds: int, level: float, prevalence: float | None, costs: dict[str, float | str]) -> None:
+    for name, cost in costs.items():
+        if not isinstance(cost, str) and (isinstance(cost, bool) or not math.isfinite(cost)):
+            raise ConfigError(f"{name} must be a finite number or the name of a column, not {cost!r}.")
+    if not isinstance(folds, int):
+        raise ConfigError(f"folds must be a whole number of at least 2, not {folds!r}.")
     if folds < 2:
         raise ConfigError(f"folds must be at least 2, not {folds}: a threshold is judged on rows it was not chosen on.")
     if not 0 < level < 1:

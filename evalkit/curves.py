@@ -67,11 +67,11 @@ def _costs(evaluation: Evaluation, kind: str) -> dict[str, Any]:
 
 
 def costs_of(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Returns the costs and the prevalence that `expected_cost` was evaluated with; None where it was not."""
+    """Returns the costs, prevalence and cap that `expected_cost` was evaluated with; None where it was not."""
     metric = next((m for _, m in evaluation.metrics if m.name_of_function == "expected_cost"), None)
     if metric is None:
         return None
-    return {name: metric.parameters[name] for name in ("tp", "fp", "fn", "tn", "prevalence")}
+    return {name: metric.parameters[name] for name in ("tp", "fp", "fn", "tn", "prevalence", "cap")}
 
 
 def histogram(evaluation: Evaluation) -> ScoreSums:

@@ -4,6 +4,7 @@
   mid-p and Tango's score interval, from the rows that changed.
 - Other proportions (precision, f1) and weighted or clustered ones: Wilson intervals joined by their correlation.
 - Sums of two proportions (balanced_accuracy): their differences' intervals joined.
+- Costs: likewise by t, with two made-up rows for expensive errors that are too rare to have changed.
 - roc_auc and all others: the variance of the difference of influences, Student's t.
 - Metrics of chosen thresholds, or where the user asks for it: a bootstrap that draws both models' rows together.
 """
@@ -35,6 +36,7 @@ from evalkit.estimate import Estimate, estimate, values_and_gradients
 from evalkit.hashing import group_of
 from evalkit.metric import Metric
 from evalkit.pairing import JointCells, Pair, joint_cells, joint_variances
+from evalkit.rare_costs import made_up_variance
 from evalkit.recollect import layout
 from evalkit.results import Evaluation
 from evalkit.rows import units
@@ -142,7 +144,8 @@ def _delta(
             changes.all,
             lambda k: replicated(candidate.value - k * baseline.value, of_candidate - k * of_baseline).without(few),
         )
-    plain = _plain(pair, candidate, baseline, variance, changes, sums).without(few)
+    tested = variance + made_up_variance(pair, candidate, sums[0])
+    plain = _plain(pair, candidate, baseline, tested, changes, sums).without(few)
     return Delta(
         name,
         candidate.metric,
@@ -151,7 +154,7 @@ def _delta(
         plain,
         variance,
         changes.all,
-        lambda k: _scaled(pair, candidate, baseline, variance, k, changes).without(few),
+        lambda k: _scaled(pair, candidate, baseline, tested, k, changes).without(few),
     )
 
 

@@ -185,7 +185,7 @@ def _field_estimate(
     smooth_value, smooth_gradient, half = smooth
     extra = (half * half * 2)[:, None] if cells else np.zeros((len(rows), 1))
     smooth_variance = _variance(sums, margin, smooth_gradient, rows, extra)
-    heavy, largest = _tails(metric, names, margin, rows)
+    heavy, largest = _tails(metric, names, sums, margin, rows)
     with np.errstate(divide="ignore", invalid="ignore"):
         as_counts = ((margin.total + half[:, None]) * smooth_gradient**2).sum(1) if cells else np.zeros(len(rows))
         supporting = _read(metric, names, margin.total + half[:, None], None) if cells else weight
@@ -291,16 +291,33 @@ def _rarer(metric: Metric, names: tuple[str, ...], margin: FieldSums, rows: Any,
     return np.asarray(rows, dtype=np.float64)
 
 
-def _tails(metric: Metric, names: tuple[str, ...], margin: FieldSums, rows: Any) -> tuple[Floats, Floats]:
+def _tails(
+    metric: Metric, names: tuple[str, ...], sums: FieldSums, margin: FieldSums, rows: Any
+) -> tuple[Floats, Floats]:
     unknown = np.full(len(rows), np.inf), np.full(len(rows), np.nan)
-    if metric.heavy is None or margin.square is None:
+    if metric.heavy is None:
         return unknown
     place = names.index(metric.heavy)
+    total = margin.total[:, place]
     with np.errstate(divide="ignore", invalid="ignore"):
-        heavy = margin.total[:, place] ** 2 / margin.square[:, place, place]
-        largest = unknown[1] if margin.largest is None else margin.largest[:, place] / np.abs(margin.total[:, place])
+        if margin.square is not None:
+            heavy = total**2 / margin.square[:, place, place]
+        else:
+            heavy = 1 / _squares_of_groups(sums, place)
+        largest = unknown[1] if margin.largest is None else margin.largest[:, place] / np.abs(total)
     known = np.isfinite(heavy)
     return np.where(known, heavy, np.inf), np.where(known, largest, np.nan)
+
+
+def _squares_of_groups(sums: FieldSums, place: int) -> Floats:
+    """Estimates sum q^2 / (sum q)^2 of rows from the totals of their groups: what groups vary by beyond being alike."""
+    if not sums.clustered:
+        return np.full(len(sums.total), np.nan)
+    by_group = sums.total[:, :, place]
+    held = (sums.count.sum(-1) > 0).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (by_group**2).sum(1) / by_group.sum(1) ** 2 - 1 / held
+    return np.where((share > 0) & (held > 1), share, np.nan)
 
 
 # --- histograms of scores ---

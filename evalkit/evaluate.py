@@ -328,9 +328,9 @@ def _default_names(checked: Checked) -> list[str]:
     if rows.score is not None:
         names += DEFAULT_METRICS["scores"]
         names += DEFAULT_METRICS["probabilities"] if rows.probabilities else ()
-    if rows.prediction is not None or rows.probabilities:
-        names += DEFAULT_METRICS["decisions"]
-    return list(dict.fromkeys(names))
+    decided = rows.prediction is not None or rows.probabilities
+    names += DEFAULT_METRICS["decisions"] if decided else ()
+    return [name for name in dict.fromkeys(names) if decided or name != "prevalence"]
 
 
 def _bind_threshold(metric: Metric, checked: Checked, strict: bool) -> Metric:

@@ -227,7 +227,7 @@ def _baseline(known: Mapping[str, Evaluation], baseline: Any) -> Evaluation | No
         return known[baseline]
     if isinstance(baseline, Result) or (Path(baseline) / "sums" / "plan.json").exists():
         other = baseline if isinstance(baseline, Result) else load(baseline, rows=True)
-        if len(other.evaluations) > 1:
+        if len(other.evaluations) != 1:
             raise UsageError(
                 f"The baseline's results hold several models: {listing(e.model for e in other.evaluations)}."
             )

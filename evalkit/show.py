@@ -97,9 +97,9 @@ def delta_lines(comparison: Comparison, slice: str) -> tuple[list[str], list[lis
         line += [] if several else [written(row["candidate"], unit)]
         line += [*delta_text(row, unit), *([] if several else [remark(row)])]
     if several:
-        heads = [head for name in comparison.candidates for head in (name, "p")]
+        heads = [head for name in comparison.candidates for head in (name, "p (Holm)")]
         return ["", comparison.baseline, *heads], list(lines.values())
-    return ["", comparison.baseline, *comparison.candidates, "delta", "p", ""], list(lines.values())
+    return ["", comparison.baseline, *comparison.candidates, "delta", "p (Holm)", ""], list(lines.values())
 
 
 def delta_text(row: dict[str, Any], unit: str = "") -> tuple[str, str]:

@@ -93,9 +93,9 @@ def _metrics(result: Result) -> dict[str, Metric]:
 
 
 def _costs(metric: Metric) -> Costs:
-    """Returns what its four outcomes cost, and the prevalence where another is asked for."""
-    parameters = _bound(metric)
-    return tuple((name, parameters[name]) for name in (*_OUTCOMES, "prevalence") if parameters.get(name) is not None)
+    """Returns what its four outcomes cost, and the prevalence and the cap where they are asked for."""
+    parameters, names = _bound(metric), (*_OUTCOMES, "prevalence", "cap")
+    return tuple((name, parameters[name]) for name in names if parameters.get(name) is not None)
 
 
 def _bound(metric: Metric) -> dict[str, Parameter]:
@@ -108,6 +108,8 @@ def _words(costs: Costs, currency: str) -> str:
     for name, value in costs:
         if name == "prevalence":
             said.append(f"at a prevalence of {value}")
+        elif name == "cap":
+            said.append(f"capped at {amount(float(value or 0), currency)}")
         elif isinstance(value, str):
             said.append(f"{_OUTCOMES[name]}: column {value}")
         elif value is not None and float(value) != 0:
@@ -249,7 +251,12 @@ def _difference(pair: Pair, place: Any, spec: Costs) -> dict[str, Any] | None:
     if any(name == "prevalence" for name, _ in spec) or pair.candidate.rows is None or pair.baseline.rows is None:
         return None
     mine, theirs = pair.candidate.rows.rows, pair.baseline.rows.rows
-    given: dict[str, Any] = {name: mine.columns.get(value) if isinstance(value, str) else value for name, value in spec}
+    cap: Any = dict(spec).get("cap")
+    given: dict[str, Any] = {
+        name: mine.columns.get(value) if isinstance(value, str) else value for name, value in spec if name != "cap"
+    }
+    if cap is not None:
+        given = {name: value if value is None else np.clip(value, -cap, cap) for name, value in given.items()}
     if mine.label is None or mine.score is None or theirs.score is None or any(v is None for v in given.values()):
         return None
     shared: dict[str, Any] = {

@@ -22,6 +22,7 @@ Form = Literal["column", "values", "edges", "quantiles", "top", "where"]
 SliceKey = tuple[tuple[str, str | None], ...]
 OVERALL: SliceKey = ()
 OTHER = "other"
+RESERVED = {"overall": "all rows", "all": "every slice"}
 _FORMS = ("values", "edges", "quantiles", "top", "where")
 _FORM_HELP = "COLUMN, COLUMN=[a, b], COLUMN=edges(30, 45), COLUMN=quantiles(4), COLUMN=top(20) or NAME=where(SQL)"
 
@@ -122,6 +123,8 @@ def where(name: str, condition: Any) -> Dimension:
         name: the slice's name.
         condition: a Polars expression, or SQL such as `age < 30 AND sex = 'female'`.
     """
+    if name in RESERVED:
+        raise ConfigError(f'A condition cannot be named "{name}": that means {RESERVED[name]}.')
     return Dimension(name, "where", condition if isinstance(condition, str) else Expression(condition))
 
 

@@ -366,7 +366,7 @@ def test_flipped_rows_are_the_broken_ones_first_and_then_by_how_far_scores_moved
     for kind in (broken, ~broken):
         assert (np.diff(moved[kind]) <= 0).all()
     joined = found.join(FRAME, on="id", how="left", maintain_order="left")
-    assert found["sex"].to_list() == joined["sex_right"].to_list()
+    assert found["slice:sex"].to_list() == joined["sex"].to_list()
     assert found["label"].to_list() == joined["y"].to_list()
     assert compared(metrics=["accuracy"]).flipped_rows(n=3).height == 3
 

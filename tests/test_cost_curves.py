@@ -100,6 +100,47 @@ def test_profit_is_minus_the_cost_over_the_share_called() -> None:
     assert profit["positive_prediction_rate"].to_list() == pytest.approx(called)
 
 
+def test_under_weights_the_share_called_of_costs_by_row_is_that_of_the_weight() -> None:
+    table = draw()
+    curve = cost_curve(evaluate(table, weight="w"), "profit", **BY_ROW, points=20)
+    p, w = table["p"].to_numpy(), table["w"].to_numpy()
+    called = [float(np.average(p >= t, weights=w)) for t in curve["threshold"]]
+    assert curve["positive_prediction_rate"].to_list() == pytest.approx(called)
+    alone = ek.evaluate(table, label="y", score="p", metrics=[ROW_METRIC], weight="w")
+    assert cost_curve(alone, "profit", **BY_ROW)["positive_prediction_rate"].is_nan().all()
+
+
+def test_capped_and_uncapped_costs_by_row_have_curves_of_their_own() -> None:
+    table = draw()
+    capped = "expected_cost@cap=5,fn=a,fp=2"
+    result = ek.evaluate(table, label="y", score="p", metrics=[capped, ROW_METRIC])
+    for cap, limit in ((5.0, 5.0), (None, np.inf)):
+        curve = cost_curve(result, "cost", **BY_ROW, cap=cap, points=20)
+        rows = table.with_columns(a=pl.col("a").clip(upper_bound=limit))
+        assert curve["cost"].to_list() == pytest.approx([of_rows(rows, t, BY_ROW).mean() for t in curve["threshold"]])
+    with pytest.raises(ek.EvalkitError, match=r"cap=7\.0"):
+        cost_curve(result, "cost", **BY_ROW, cap=7.0)
+
+
+def test_a_cap_bounds_constant_costs_of_a_curve() -> None:
+    table = draw()
+    curve = cost_curve(evaluate(table), "cost", fn=700, fp=-200, cap=100, points=20)
+    capped = {"tp": 0, "fp": -100, "fn": 100, "tn": 0}
+    assert curve["cost"].to_list() == pytest.approx([of_rows(table, t, capped).mean() for t in curve["threshold"]])
+    with pytest.raises(ek.EvalkitError, match="cap must be above 0"):
+        cost_curve(evaluate(table), "cost", cap=0)
+
+
+def test_a_comparisons_curve_has_the_cap_and_the_prevalence_of_its_costs() -> None:
+    table = draw()
+    costs = ek.Costs(fn="a", fp=2, cap=5, prevalence=0.1)
+    comparison = ek.compare(table, label="y", baseline="p", candidate="q", metrics=["roc_auc"], costs=costs)
+    capped, y = table.with_columns(a=pl.col("a").clip(upper_bound=5.0)), table["y"].to_numpy()
+    for row in comparison.curve("cost").gather_every(20).iter_rows(named=True):
+        moved = of_rows(capped, row["threshold"], BY_ROW, "q") - of_rows(capped, row["threshold"], BY_ROW)
+        assert row["difference"] == pytest.approx(0.1 * moved[y == 1].mean() + 0.9 * moved[y == 0].mean())
+
+
 def test_another_prevalence_weights_the_classes() -> None:
     table = draw()
     curve = cost_curve(evaluate(table), "cost", **COSTS, prevalence=0.05, points=10)

@@ -69,6 +69,12 @@ def test_a_column_that_reads_as_a_number_and_nan_are_refused() -> None:
         find("expected_cost@fn=nan")
 
 
+@pytest.mark.parametrize("cost", [None, np.inf, True])
+def test_a_cost_that_is_no_finite_number_is_refused(cost: Any) -> None:
+    with pytest.raises(ek.EvalkitError, match="A cost must be a finite number or the name of a column"):
+        ek.evaluate(many(), label="y", score="p", metrics=[find("expected_cost").bind(fn=cost)])
+
+
 def test_a_cap_must_be_above_0() -> None:
     with pytest.raises(ek.EvalkitError, match="cap must be above 0"):
         fraud("expected_cost@cap=-1")
@@ -187,6 +193,15 @@ def test_costs_without_what_they_divide_by_are_undefined() -> None:
 def test_a_prevalence_outside_0_and_1_is_refused() -> None:
     with pytest.raises(ek.EvalkitError, match="prevalence must lie between 0 and 1"):
         _ = fraud("expected_cost@prevalence=1.5").value
+
+
+def test_the_value_of_a_positive_at_another_prevalence_is_the_saving_over_it() -> None:
+    names = ("cost_saved@fn=amount,fp=5,prevalence=0.02", "value_per_positive@fn=amount,fp=5,prevalence=0.02")
+    result = fraud(*names, data=many())
+    saved, value = (result[name] for name in result.metrics)
+    assert [value.value, value.low, value.high] == pytest.approx(
+        [x / 0.02 for x in (saved.value, saved.low, saved.high)]
+    )
 
 
 def test_benefits_leave_the_normalized_cost_undefined() -> None:

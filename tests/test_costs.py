@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import evalkit as ek
+from evalkit.compare_view import saved
 from evalkit.costs import BestThreshold, bayes_threshold, best_threshold
 from evalkit.hashing import hash64, mix
 
@@ -167,6 +168,8 @@ def test_a_threshold_that_is_much_worse_is_not_in_the_set() -> None:
         ({"prevalence": 0}, "prevalence must lie between 0 and 1"),
         ({"fn": "amuont"}, 'Did you mean "amount"'),
         ({"folds": 500}, "too few for 500 folds"),
+        ({"folds": 2.5}, "folds must be a whole number"),
+        ({"fn": math.nan}, "fn must be a finite number"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:
@@ -177,6 +180,35 @@ def test_what_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None
 def test_a_class_that_a_fold_lacks_is_refused_with_a_prevalence() -> None:
     with pytest.raises(ek.EvalkitError, match="needs positives and negatives"):
         best_threshold({"y": [0] * 50, "p": np.linspace(0, 1, 50)}, **ROLES, prevalence=0.1)
+
+
+# --- in words ---
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "verb", "than"), [("p", "q", "costs", "more than"), ("q", "p", "saves", "against")]
+)
+def test_a_dearer_candidate_costs_more_and_saves_no_negative_amount(
+    baseline: str, candidate: str, verb: str, than: str
+) -> None:
+    data = draw(4000, 0)
+    data |= {"q": data["p"] * 0.1}
+    costs = ek.Costs(fn=9, threshold=0.1, currency="USD")
+    comparison = ek.compare(data, label="y", baseline=baseline, candidate=candidate, metrics=["recall"], costs=costs)
+    row = comparison.row("expected_cost@fn=9,threshold=0.1", candidate=candidate)
+    low, high = sorted([abs(row["delta_low"]), abs(row["delta_high"])])
+    size = f"{abs(row['delta']):.2f} [{low:.2f}, {high:.2f}] USD per row"
+    assert saved(comparison, candidate)[0] == f"{candidate} {verb} {size} {than} {baseline}."
+
+
+def test_a_heavy_tail_is_told_with_the_saving() -> None:
+    data = draw(4000, 0)
+    rng = np.random.default_rng(0)
+    data |= {"q": data["p"] * 0.5, "amount": rng.lognormal(0, 4, 4000)}
+    comparison = ek.compare(
+        data, label="y", baseline="p", candidate="q", metrics=["recall"], costs=ek.Costs(fn="amount", threshold=0.1)
+    )
+    assert "(heavy tail: the largest row is" in saved(comparison, "q")[0]
 
 
 # --- what is promised ---

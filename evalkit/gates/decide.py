@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_ROUNDING = 1e-9
 _ORDER: Mapping[str, int] = {"fail": 0, "insufficient": 1, "undecided": 2, "pass": 3}
 
 
@@ -218,7 +217,7 @@ def _finding(question: Question, rule: MetricRule, run: Run, answers: _Answers, 
         method=question.contrast.method,
         low=float(answers.low[i]),
         high=float(answers.high[i]),
-        level=1 - 2 * float(answers.alpha[i]) if np.isfinite(answers.low[i]) else np.nan,
+        level=1 - 2 * float(answers.alpha[i]) if not np.isnan(answers.low[i]) else np.nan,
         p_value=float(answers.within[i] if certify else answers.beyond[i]),
         p_adjusted=float(answers.within[i] if certify else answers.adjusted[i]),
         detectable=float(answers.detectable[i]),
@@ -266,7 +265,7 @@ def _decision(rule: MetricRule, question: Question, answers: _Answers, i: int, p
     bound = question.bound if question.side == "at least" else -question.bound
     within, beyond = least >= bound, most < bound
     if rule.evidence == "interval" and rule.claimed == "flag":
-        if beyond and answers.beyond[i] > answers.alpha[i] * (1 + _ROUNDING):
+        if np.isinf(least) and np.isinf(most):
             return unanswered, "too few replicates for so many slices: raise intervals.bootstrap.n"
         return ("fail" if beyond else "pass"), ""
     return ("pass" if within else "fail" if beyond else "insufficient"), ""

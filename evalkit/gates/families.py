@@ -86,13 +86,14 @@ def by_largest(p: Floats, correlation: Floats, alpha: float, seed: int = 0) -> L
         return levels
     largest = _largest(correlation[np.ix_(order, order)], seed)
     spared = len(largest) - 1 - max(int(alpha * (1 + len(largest))) - 1, 0)
-    critical = np.partition(largest, spared, axis=0)[spared]
     statistic = -special.ndtri(np.clip(p[order], 1e-300, 1.0))
-    passed = np.flatnonzero(statistic <= critical)
-    last = int(passed[0]) if len(passed) else len(order)
-    place = np.minimum(np.arange(len(order)), min(last, len(order) - 1))
-    own = np.full(len(p), float(special.ndtr(-critical[place[-1]])))
-    own[order] = special.ndtr(-critical[place])
+    critical = np.empty(len(order))
+    for step, column in enumerate(largest.T):
+        critical[step:] = np.partition(column, spared)[spared]
+        if statistic[step] <= critical[step]:
+            break
+    own = np.full(len(p), float(special.ndtr(-critical[-1])))
+    own[order] = special.ndtr(-critical)
     share = (1 + (largest >= statistic).sum(0)) / (1 + len(largest))
     adjusted = np.full(len(p), np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(share), levels.adjusted[order])

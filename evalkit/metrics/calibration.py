@@ -18,6 +18,7 @@ probability_histogram = replace(score_histogram, needs=("label", "probability"))
 _NEWTON_STEPS = 25
 _SETTLED = 1e-6
 _WIDEST = 100.0
+_SHORTEST = 1e-6
 
 
 def _gaps(h: Histogram, bins: int) -> tuple[Any, Any]:
@@ -171,7 +172,7 @@ def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
 
 
 def _fit(h: Histogram) -> tuple[Any, Any]:
-    """Fits logit P(label) = intercept + slope logit(score) in each slice, by Newton's method from a slope of 0.
+    """Fits logit P(label) = intercept + slope logit(score) in each slice, by damped Newton steps from a slope of 0.
 
     The last step is differentiable: its gradient is the estimate's influence function.
     """
@@ -190,15 +191,28 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
         determinant = jnp.where(determinant <= 1e-12 * a * c, 0.0, determinant)
         return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
 
-    def finite_step(state: tuple[Any, Any]) -> tuple[Any, Any]:
-        new = step(still, *state)
-        kept = jnp.isfinite(new[0] + new[1])
-        return jnp.where(kept, new[0], state[0]), jnp.where(kept, new[1], state[1])
+    def likelihood(intercept: Any, slope: Any) -> Any:
+        odds = h.spread(intercept) + h.spread(slope) * x
+        of_rows = still.positives * jax.nn.log_sigmoid(odds) + still.negatives * jax.nn.log_sigmoid(-odds)
+        return still.total(of_rows)
+
+    def uphill(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        """A Newton step, shortened while it would lead downhill; concave, so that ends at the top."""
+        intercept, slope, size = state
+        whole = step(still, intercept, slope)
+        new = intercept + size * (whole[0] - intercept), slope + size * (whole[1] - slope)
+        before, after = likelihood(intercept, slope), likelihood(*new)
+        kept = jnp.isfinite(new[0] + new[1]) & (after >= before - 1e-12 * jnp.abs(before))
+        return (
+            jnp.where(kept, new[0], intercept),
+            jnp.where(kept, new[1], slope),
+            jnp.where(kept, jnp.minimum(4 * size, 1.0), jnp.where(size > _SHORTEST, size / 4, size)),
+        )
 
     still = _still(h)
     base_rate = ratio(still.total(still.positives), still.total(still.weights))
-    start = _logit(jnp.nan_to_num(base_rate, nan=0.5)), jnp.zeros(h.n)
-    solution = _until_settled(finite_step, start, _NEWTON_STEPS)
+    start = _logit(jnp.nan_to_num(base_rate, nan=0.5)), jnp.zeros(h.n), jnp.ones(h.n)
+    solution = _until_settled(uphill, start, 4 * _NEWTON_STEPS)[:2]
     intercept, slope = step(h, *solution)
     settled = _both_classes(h) & (jnp.abs(intercept - solution[0]) + jnp.abs(slope - solution[1]) < _SETTLED)
     return jnp.where(settled, intercept, jnp.nan), jnp.where(settled, slope, jnp.nan)

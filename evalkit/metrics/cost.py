@@ -25,9 +25,11 @@ _COSTS = ("tp", "fp", "fn", "tn", "cap")
 _BY_BAYES = {"bayes": ("label", "probability")}
 
 
-def _cost(batch: Batch, given: float | str, cap: float | None, dtype: Any) -> Any:
+def _cost(batch: Batch, given: object, cap: float | None, dtype: Any) -> Any:
     """Returns one outcome's cost, a number or [rows], no larger than the cap."""
     if not isinstance(given, str):
+        if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+            raise ConfigError(f"A cost must be a finite number or the name of a column, not {given!r}.")
         return given if cap is None else max(-cap, min(cap, given))
     values = batch.columns[given].astype(dtype)
     return values if cap is None else values.clip(-cap, cap)
@@ -237,7 +239,8 @@ def expected_cost(s: Fields, *, prevalence: float | None = None) -> Any:
     (tp n_tp + fp n_fp + fn n_fn + tn n_tn) / rows. With `prevalence` the mean over positives times it, plus the mean
     over negatives times the rest: undefined without one of them.
 
-    Traps: heavy tails where costs are columns; `expected_cost(cap=...)` bounds each row's cost. Source: Elkan (2001),
+    Traps: heavy tails where costs are columns; `expected_cost(cap=...)` bounds each row's cost. With `bayes` and
+    `prevalence` rows are still decided as the scores say, not as they would at that prevalence. Source: Elkan (2001),
     The foundations of cost-sensitive learning.
 
     >>> expected_cost([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1], fn=10, fp=2)
@@ -279,15 +282,17 @@ def cost_saved(s: Fields, *, prevalence: float | None = None) -> Any:
 
 
 @metric(decision_saving, better="higher", **_MONEY)
-def value_per_positive(s: Fields) -> Any:
+def value_per_positive(s: Fields, *, prevalence: float | None = None) -> Any:
     """Saving against never (or always) deciding positive, for each positive there is.
 
-    Undefined without positives.
+    Undefined without positives. With `prevalence` false alarms are as many for each positive as there would be.
 
     >>> value_per_positive([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1], fn=10, fp=2)
     4.0
     """
-    return ratio(s.saved_positive + s.saved_negative, s.label)
+    if prevalence is None:
+        return ratio(s.saved_positive + s.saved_negative, s.label)
+    return ratio(_per_row(s, "saved", prevalence), prevalence)
 
 
 @metric(cost_bounds, better="lower", **_MONEY)
