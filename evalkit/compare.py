@@ -62,7 +62,8 @@ def compare(
     Args:
         data: as for `evaluate`; or a result, or the folder of a saved one, whose models are compared.
         baseline: a column of scores or predictions, anything with `predict_proba` or `predict`, `prior` (the share of
-            positives, or the mean, for every row) or `majority`. Of results a model's name, another result or folder.
+            positives, or the mean, for every row) or `majority`; or a mapping of a name to one of these. Of results a
+            model's name, another result or folder.
         candidate: a column or model; a list of these, or a mapping of names to these, for several. Of results a model's
             name or several; None: every model but the baseline.
         label: the column of labels.
@@ -134,8 +135,8 @@ def compare(
         return replace(evaluation, source=describe(data))
 
     made = [one(name, model) for name, model in candidates.items()]
-    name = columns[0]
-    base = _constant(name, frame, made[0], shared) if name in CONSTANTS else one(name, baseline)
+    name, model = columns[0], next(iter(baseline.values())) if isinstance(baseline, Mapping) else baseline
+    base = _constant(name, frame, made[0], shared) if name in CONSTANTS else one(name, model)
     models = [base, *made]
     if suppress_below:
         models = [_suppressed(e, suppress_below) for e in models]
@@ -269,7 +270,10 @@ def _table(
     costs: Costs | None,
 ) -> tuple[pl.DataFrame, list[str], dict[str, dict[str, Any]], list[str]]:
     """Returns one frame, the models' names, the columns of those that are columns, and notes."""
-    name = _title(baseline, "baseline")
+    if isinstance(baseline, Mapping):
+        [(name, baseline)] = baseline.items()
+    else:
+        name = _title(baseline, "baseline")
     if name in candidates and not isinstance(baseline, str):
         name = f"{name} (baseline)"
     asked = [metrics] if isinstance(metrics, str | Metric) else list(metrics or ())

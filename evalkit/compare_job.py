@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.config import Compare, Config
 from evalkit.console import Format, progress, say
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, DataError, OutputError
 from evalkit.job import one_or_many, prepare, settings, tell_written
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
     """
     from evalkit.compare_view import view
 
+    data = one_or_many(config)
+    if config.out is not None and is_results(data) and Path(config.out).resolve() == Path(data).resolve():
+        raise OutputError(f"{config.out} holds the results that are compared; choose another folder with --out.")
     folder = prepare(config, overwrite=overwrite)
     with progress(_STEPS, quiet=quiet) as step:
         comparison = compared(config, step)
@@ -73,6 +76,8 @@ def compared(config: Config, step: Callable[[str], None]) -> Comparison:
         if asked.baseline_data is not None:
             raise ConfigError("Results are compared as they are: leave out baseline_data.")
         return compare(data, baseline=asked.baseline, candidate=asked.candidates, **margins)
+    if isinstance(data, str) and not any(mark in data for mark in "*?[") and not Path(data).exists():
+        raise DataError(f"There is no file or folder {data}.")
     baseline, candidates, output = _columns(config, asked)
     return compare(
         data,
@@ -91,7 +96,7 @@ def is_results(data: Any) -> bool:
     return isinstance(data, str) and (Path(data) / "sums" / "plan.json").exists()
 
 
-def _columns(config: Config, asked: Compare) -> tuple[str, Mapping[str, str], Any]:
+def _columns(config: Config, asked: Compare) -> tuple[str | dict[str, str], Mapping[str, str], Any]:
     """Returns the baseline's column, the candidates' by name, and whether columns are scores or predictions."""
     from evalkit.compare import CONSTANTS
 
@@ -106,7 +111,7 @@ def _columns(config: Config, asked: Compare) -> tuple[str, Mapping[str, str], An
     if of_baseline is None:
         raise ConfigError("Name the baseline.")
     output = roles.pop() if len(roles) == 1 and (baseline is not None or of_baseline in CONSTANTS) else None
-    return of_baseline, columns, output
+    return (of_baseline if baseline is None else {baseline.title: of_baseline}), columns, output
 
 
 def _column(model: Any) -> str:

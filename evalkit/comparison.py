@@ -205,10 +205,13 @@ class Comparison:
         """
         import polars as pl
 
-        if metric not in self.deltas(candidate) and "@" in metric:
+        known_metrics = self.deltas(candidate)
+        if metric not in known_metrics and "@" in metric:
             from evalkit.metrics import find
 
             metric = find(metric).name
+        alike = [name for name, delta in known_metrics.items() if delta.metric.name_of_function == metric]
+        metric = alike[0] if metric not in known_metrics and alike else metric
         table = self.to_polars().filter(pl.col("model") == self.pair(candidate).candidate.model)
         for column, wanted in (("metric", metric), ("slice", slice)):
             known = table[column].unique(maintain_order=True).to_list()

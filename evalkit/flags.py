@@ -35,6 +35,8 @@ def compare_job(
     from evalkit import compare_job as job
     from evalkit.config import Compare
 
+    if len(data) == 1 and job.is_results(data[0]):
+        _refuse_flags_of_rows(flags)
     config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
     given = {name: value for name, value in compared.items() if value is not None and value != []}
     if given.get("margin", 0) < 0:
@@ -43,6 +45,20 @@ def compare_job(
         raise ConfigError(f"--margin is at least 0, not {given['margin']:g}.")
     asked = (config.compare or Compare()).model_copy(update=given)
     job.run(config.model_copy(update={"compare": asked}), overwrite=overwrite, form=form, quiet=quiet)
+
+
+_OF_WRITING = ("cache", "out", "report")
+
+
+def _refuse_flags_of_rows(flags: Mapping[str, Any]) -> None:
+    """Raises ConfigError for flags that results, which were evaluated before, cannot follow."""
+    from evalkit.errors import ConfigError, listing
+
+    words = {"metrics": "metric", "slices": "slice"}
+    asked = [name for name, value in flags.items() if value not in (None, []) and name not in _OF_WRITING]
+    if asked:
+        flagged = listing(f"--{words.get(name, name).replace('_', '-')}" for name in asked)
+        raise ConfigError(f"Results are compared as they were evaluated: leave out {flagged}, or name the data.")
 
 
 def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *, quiet: bool) -> Config:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,7 +191,11 @@ def outcomes(settings: GateSettings, run: Run) -> list[RuleOutcome]:
 def _chosen(result: Any, baseline: Any, candidate: str | None) -> tuple[Evaluation, Pair | None]:
     """Returns the candidate's evaluation, and the pair with the baseline where there is one."""
     if isinstance(result, str | Path):
+        before = _compared_before(Path(result))
         result = load(result, rows=True)
+        baseline = before.get("baseline") if baseline is None else baseline
+        if candidate is None and len(before.get("candidates", ())) == 1:
+            candidate = before["candidates"][0]
     if isinstance(result, Comparison):
         if baseline is not None and baseline != result.baseline:
             raise UsageError(f"The comparison's baseline is {result.baseline}, not {baseline}.")
@@ -218,6 +223,15 @@ def _chosen(result: Any, baseline: Any, candidate: str | None) -> tuple[Evaluati
         )
     lined_up = pair(base, of)
     return (of if of.plan == lined_up.plan else lined_up.candidate), lined_up
+
+
+def _compared_before(folder: Path) -> dict[str, Any]:
+    """Returns what a folder of results says of the comparison it holds; empty where it holds none."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(run.get("comparison") or {})
 
 
 def _baseline(known: Mapping[str, Evaluation], baseline: Any) -> Evaluation | None:

@@ -376,7 +376,8 @@ def _sums_header(sums: AnySums) -> dict[str, Any]:
     if isinstance(sums, ScoreSums):
         names = ("shift", "dtype", "probabilities", "size")
         return {"form": "scores", **{name: getattr(sums, name) for name in names}}
-    return {"form": "fields", "count": sums.count.shape, "total": sums.total.shape, "pivot": _listed(sums.pivot)}
+    header = {"form": "fields", "count": sums.count.shape, "total": sums.total.shape, "pivot": _listed(sums.pivot)}
+    return {**header, "largest": _listed(sums.largest)} if sums.clustered else header
 
 
 def _listed(array: Any) -> list[float] | None:
@@ -496,4 +497,7 @@ def _read_sums(header: Mapping[str, Any], folder: Path) -> AnySums:
         wide = arrays["square"].shape[1] == fields * fields and fields > 1
         square = arrays["square"].reshape(len(total), fields, fields) if wide else arrays["square"]
     pivot = None if header["pivot"] is None else np.asarray(header["pivot"], dtype=np.float64)
-    return FieldSums(count, total, square, arrays.get("largest"), pivot)
+    largest = (
+        arrays.get("largest") if header.get("largest") is None else np.asarray(header["largest"], dtype=np.float64)
+    )
+    return FieldSums(count, total, square, largest, pivot)

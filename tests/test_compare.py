@@ -446,3 +446,22 @@ def test_results_are_compared_as_they_were_evaluated() -> None:
         ek.compare(result, baseline="odl")
     with pytest.raises(UsageError, match="no candidate besides the baseline"):
         ek.compare(result, baseline="old")
+
+
+def test_a_folder_is_gated_against_the_baseline_it_was_compared_with(tmp_path: Path) -> None:
+    comparison = compared(metrics=["accuracy", "roc_auc"], id="id")
+    comparison.save(tmp_path / "run")
+    rules = [{"metric": "roc_auc", "delta": -0.5}]
+    assert ek.gate(tmp_path / "run", rules).baseline == comparison.baseline
+
+
+def test_a_baseline_keeps_the_name_that_it_is_given() -> None:
+    found = ek.compare(
+        FRAME, label="y", baseline={"champion": "old"}, candidate={"challenger": "new"}, metrics=["roc_auc"]
+    )
+    assert (found.baseline, found.candidates) == ("champion", ["challenger"])
+
+
+def test_a_metric_of_cost_is_found_without_its_amounts() -> None:
+    found = ek.compare(FRAME, label="y", baseline="old", candidate="new", metrics=["accuracy"], costs=ek.Costs(fn=3))
+    assert found["expected_cost"]["metric"] == "expected_cost@fn=3"

@@ -33,7 +33,7 @@ def fingerprint(evaluation: Evaluation) -> str:
         digest.update(np.ascontiguousarray(evaluation.row_counts()).data)
         return digest.hexdigest()
     rows = evaluation.rows.rows
-    for name in ("label", "weight", "group"):
+    for name in ("label", "weight"):
         values = getattr(rows, name)
         digest.update(name.encode())
         if values is not None:

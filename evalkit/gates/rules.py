@@ -163,12 +163,22 @@ class MetricRule(Rule):
                 f"A rule has one of value, delta and relative_delta; this one has {listing(given) or 'none'}."
             )
         bounds = self.bounds()
+        self._check_range(bounds)
         if not bounds:
             raise ConfigError(f"{given[0]} needs min or max.")
         if len(bounds) == 2 and bounds[0][1] > bounds[1][1]:
             raise ConfigError(f"No {given[0]} is at least {bounds[0][1]:g} and at most {bounds[1][1]:g}.")
         for text in self.wanted if sets is not None else ():
             self._check_slice(text, sets or ())
+
+    def _check_range(self, bounds: Sequence[tuple[str, float, Side]]) -> None:
+        """Raises for a bound that no value of the metric can keep."""
+        from evalkit.metrics import find
+
+        low, high = find(self.metric).range
+        for quantity, bound, side in bounds:
+            if quantity == "value" and (bound > high if side == "at least" else bound < low):
+                raise ConfigError(f"No {self.metric} is {side} {bound:g}: it lies in [{low:g}, {high:g}].")
 
     def _check_slice(self, text: str, sets: Sequence[SliceSet]) -> None:
         """Raises unless some slice set has the dimensions that a slice or pattern names."""

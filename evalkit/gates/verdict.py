@@ -306,7 +306,10 @@ class Verdict:
             "insufficient": "is not decided: insufficient evidence",
             "skipped": "is not decided: no rule was evaluated",
         }[self.outcome]
-        return f"{self.candidate}{against} {said}."
+        waived = len(self.waived)
+        overridden = f", with {waived:,} {'rule' if waived == 1 else 'rules'} waived"
+        overridden = overridden if waived and self.outcome == "pass" else ""
+        return f"{self.candidate}{against} {said}{overridden}."
 
     @property
     def used(self) -> str:

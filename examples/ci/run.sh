@@ -9,6 +9,8 @@ set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:-$(mktemp -d)}
+mkdir -p "$work"
+work=$(cd "$work" && pwd)
 wrong=0
 
 check_rules() {

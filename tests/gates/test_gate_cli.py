@@ -273,7 +273,7 @@ def wrong(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--candidate", "same"], "have the same outputs on every row"),
         (["--candidate", "old"], "have the same outputs on every row"),
         (["--config", "none.yaml"], "There is no file none.yaml"),
-        (["nowhere", "--candidate", "new"], "There is no file nowhere."),
+        (["nowhere", "--candidate", "new"], "There is no file or folder nowhere."),
         (["--candidate", "new", "--ledger", "gate.yaml"], "The ledger of gates gate.yaml cannot be read"),
         (["--candidate", "new", "--ledger", "."], "The ledger of gates . cannot be read"),
         (["--candidate", "new", "--oops"], "No such option: --oops"),
@@ -394,3 +394,29 @@ def test_the_command_runs_on_its_own() -> None:
     assert done.returncode in (1, 3)
     assert done.stdout.startswith("bad against old is ")
     assert "Traceback" not in done.stderr
+
+
+def test_results_refuse_flags_that_are_for_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pl.DataFrame({"y": [0, 1] * 40, "old": [0.2, 0.7, 0.6, 0.9] * 20, "new": [0.1, 0.7, 0.3, 0.9] * 20})
+    frame.write_parquet(tmp_path / "both.parquet")
+    words = ["evaluate", "both.parquet", "--label", "y", "--score", "old", "--score", "new", "--out", "both"]
+    assert main([*words, "--no-report", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "both", "--baseline", "old", "--metric", "roc_auc", "-q"]) == 2
+    assert "leave out --metric" in capsys.readouterr().err
+    assert main(["compare", "both", "--baseline", "old", "--out", "both", "--overwrite", "-q"]) == 2
+    assert "holds the results that are compared" in capsys.readouterr().err
+    assert main(["compare", "nosuch", "--baseline", "old", "-q"]) == 2
+    assert "There is no file or folder nosuch." in capsys.readouterr().err
+
+
+def test_a_bound_that_no_value_can_keep_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.yaml").write_text("gate:\n  rules:\n    - {metric: roc_auc, value: 1.5}\n")
+    assert main(["gate", "--check", "gate.yaml"]) == 2
+    assert "No roc_auc is at least 1.5: it lies in [0, 1]." in capsys.readouterr().err
