@@ -3,7 +3,8 @@
     python benchmarks/error_rates.py [comparisons]
 
 Each comparison has 1,000 rows, base rate .2. For decisions the models are exchangeable copies of one that differ in 10%
-of decisions, drawn at random; for DeLong's test 10% of the candidate's scores are drawn anew from the same law given the label.
+of decisions, drawn at random; for DeLong's test 10% of the candidate's scores are drawn anew from the same law given
+the label.
 """
 
 from __future__ import annotations
