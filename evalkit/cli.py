@@ -18,7 +18,7 @@ from evalkit.cli_decide import add_commands
 from evalkit.console import Format
 from evalkit.exit_codes import DONE, guarded
 from evalkit.interrupts import INTERRUPTED, end_at_once
-from evalkit.options import Job, Out, Overwrite, Printed, Quiet, Report, Task, column
+from evalkit.options import EngineName, Job, Out, Overwrite, Printed, Quiet, Report, Task, column
 
 app = typer.Typer(
     help="Evaluate models on every slice of the data, with intervals.",
@@ -74,10 +74,15 @@ def demo(
 @app.command()
 def evaluate(
     data: Annotated[
-        list[str] | None, typer.Argument(help="Files, a folder or a glob: Parquet, CSV, Arrow, NDJSON.")
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs or URLs (Parquet, CSV, Arrow, NDJSON, TFRecord), or a database's."),
     ] = None,
     config: Annotated[
         str | None, typer.Option("--config", "-c", metavar="FILE", help="Settings; evalkit.yaml if no data are named.")
+    ] = None,
+    sql: Annotated[str | None, typer.Option(metavar="SELECT", help="The query, where DATA is a database.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Only rows for which this is true: \"country = 'de'\".")
     ] = None,
     label: Annotated[str | None, column("--label", "Labels.")] = None,
     score: Annotated[
@@ -112,6 +117,22 @@ def evaluate(
     ] = None,
     bootstrap: Annotated[int | None, typer.Option(metavar="N", help="Bootstrap intervals of N replicates.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes the bootstrap's draws. [default: 0]")] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="What collects sums; options of a cluster's runner follow after --. [default: auto]"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Parts of the data read at once. [default: processors]")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What sums may take; beyond, scores are binned. [default: 512MB]")
+    ] = None,
+    skip_damaged: Annotated[
+        bool | None,
+        typer.Option("--skip-damaged/--no-skip-damaged", help="Leave out files that cannot be read, and name them."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run into --out that did not finish.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only say what would be read and summed, and the memory it takes.")
+    ] = False,
     rows: Annotated[bool | None, typer.Option("--rows/--no-rows", help="Whether rows.parquet is written.")] = None,
     cache: Annotated[
         bool | None, typer.Option("--cache/--no-cache", help="Whether compiled functions are kept for the next run.")
@@ -145,12 +166,19 @@ def evaluate(
         "drop_invalid": drop_invalid,
         "bootstrap": bootstrap,
         "seed": seed,
+        "sql": sql,
+        "where": where,
+        "engine": None if engine is None else engine.value,
+        "workers": workers,
+        "memory": memory,
+        "skip_damaged": skip_damaged,
         "rows": rows,
         "cache": cache,
         "out": out,
         "report": report,
     }
-    return functools.partial(evaluate_job, config, data or [], flags, overwrite=overwrite, form=form, quiet=quiet)
+    job = functools.partial(evaluate_job, config, data or [], flags, overwrite=overwrite, form=form, quiet=quiet)
+    return functools.partial(job, resume=resume, explain=explain)
 
 
 @app.command()

@@ -6,14 +6,17 @@ read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit import kernels, score_keys
-from evalkit.slicing.cubes import Cube
+from evalkit.dense_scores import resolution, score_sums_of
+from evalkit.needs import Need
+from evalkit.score_bins import ScoreBins, balanced, row_weights
+from evalkit.slicing.cubes import Cube, RollUp
 from evalkit.statistic import Batch, Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
 GROUPS = 256
 BUDGET_BYTES = 512 * 2**20
 _ENTRY_BYTES = 4 + 8 + 16
-_MOST_BINNED_CELLS = 1 << 21
+_LEAST_GROUPED = 64
+SAMPLE_ROWS = 1 << 20
 _WIDE_CELL = 1000
 
 
@@ -68,44 +72,49 @@ class Options:
 
 
 def collect(
-    statistics: Sequence[Statistic], rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options
+    needs: Sequence[Need], rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options
 ) -> dict[str, AnySums]:
     """Returns the sums of each statistic by its identity.
 
     Args:
-        statistics: each once.
+        needs: each statistic once.
         rows: the rows.
         cubes: the cells that slice sets are sums of.
         offsets: the number of the first slice of each slice set, and after the last the number of all slices.
         options: limits.
     """
     sums: dict[str, AnySums] = {}
-    for statistic in statistics:
+    for need in needs:
+        statistic = need.statistic
         if statistic.form == "scores":
-            sums[statistic.identity] = _scores(_with_amounts(statistic, rows), cubes, offsets, options)
+            sums[statistic.identity] = _scores(with_amounts(statistic, rows), cubes, offsets, options)
         else:
-            sums[statistic.identity] = _fields(statistic, rows, cubes, offsets, options)
+            cells = ((cell_sums(need, rows, cube, options), cube.roll_ups) for cube in cubes)
+            sums[statistic.identity] = slice_sums(statistic, cells, offsets)
     return sums
 
 
-def _fields(
-    statistic: Statistic, rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options
+def slice_sums(
+    statistic: Statistic, of_cubes: Iterable[tuple[FieldSums, Sequence[RollUp]]], offsets: Sequence[int]
 ) -> FieldSums:
+    """Returns the sums of every slice from the sums of each cube's cells.
+
+    Args:
+        statistic: that was summed.
+        of_cubes: for each cube the sums of its cells, and how they add up to slices.
+        offsets: the number of the first slice of each slice set, and after the last the number of all slices.
+    """
     parts: dict[str, NDArray[Any]] = {}
-    for cube in cubes:
-        cells = _cell_sums(statistic, rows, cube, options)
-        for roll_up in cube.roll_ups:
+    for cells, roll_ups in of_cubes:
+        for roll_up in roll_ups:
             start, size = offsets[roll_up.slice_set], len(roll_up.keys)
             for name, values in _at_slice_pivots(statistic, cells, roll_up.slices, size).items():
                 if name not in parts:
                     parts[name] = np.zeros((offsets[-1], *values.shape[1:]), dtype=values.dtype)
                 whole = parts[name][start : start + size]
                 whole[...] = values if name == "pivot" else _rolled(values, roll_up.slices, size, name == "largest")
-    square = None if rows.group is not None else parts["square"]
-    largest = parts.get("largest")
-    if largest is not None and largest.ndim == 3:
-        largest = largest.max(axis=1)
-    return FieldSums(parts["count"], parts["total"], square, largest, parts.get("pivot"))
+    names = ("count", "total", "square", "largest", "pivot")
+    return FieldSums(*(parts.get(name) for name in names))  # type: ignore[arg-type]
 
 
 def _at_slice_pivots(
@@ -117,47 +126,63 @@ def _at_slice_pivots(
         rows = cells.count.reshape(len(slices), -1).sum(1).astype(np.float64)
         inside = slices >= 0
         total = np.bincount(slices[inside], weights=(cells.pivot * rows)[inside], minlength=size)
-        pivot = _eight_bits(total / np.maximum(np.bincount(slices[inside], weights=rows[inside], minlength=size), 1))
+        pivot = _rounded(total / np.maximum(np.bincount(slices[inside], weights=rows[inside], minlength=size), 1))
         cells = cells.at_pivot(statistic, pivot[np.maximum(slices, 0)])
     arrays = {name: getattr(cells, name) for name in ("count", "total", "square", "largest")}
     return {name: array for name, array in {**arrays, "pivot": pivot}.items() if array is not None}
 
 
-def _eight_bits(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rounds to eight bits, so that subtracting a value, and moving sums to another, is exact for whole numbers."""
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounds to whole numbers, below 256 to eight bits, so that subtracting a pivot, or moving to it, is exact."""
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(mantissa * 256), exponent - 8)
+    return np.where(np.abs(values) < 256, np.ldexp(np.round(mantissa * 256), exponent - 8), np.round(values))
 
 
-def _cell_pivots(rows: Rows, cube: Cube) -> NDArray[np.float64]:
+def cell_pivots(rows: Rows, cube: Cube) -> NDArray[np.float64]:
     """Returns a value near the labels of each cell, so that moments of large numbers keep their precision."""
     sums = np.bincount(cube.codes, weights=_pick(rows.label, cube), minlength=cube.cells)
-    return _eight_bits(sums / np.maximum(np.bincount(cube.codes, minlength=cube.cells), 1))
+    return _rounded(sums / np.maximum(np.bincount(cube.codes, minlength=cube.cells), 1))
 
 
-def _cell_sums(statistic: Statistic, rows: Rows, cube: Cube, options: Options) -> FieldSums:
-    codes, cells = cube.codes, cube.cells
-    taken = _taken(rows, cube)
-    pivot = _cell_pivots(rows, cube) if statistic.pivoted else np.zeros(cells)
+def cell_sums(
+    need: Need, rows: Rows, cube: Cube, options: Options, pivot: NDArray[np.float64] | None = None
+) -> FieldSums:
+    """Returns the sums of each cell of a cube.
+
+    Args:
+        need: the statistic, of the form `sums` or `cells`.
+        rows: the rows.
+        cube: their cells.
+        options: limits.
+        pivot: [cells], for statistics that have one; by default near the labels of the cell.
+    """
+    statistic, codes, cells = need.statistic, cube.codes, cube.cells
+    if not statistic.pivoted:
+        pivot = np.zeros(cells)
+    elif pivot is None:
+        pivot = cell_pivots(rows, cube)
     repeated = pivot
     if rows.group is not None:
         codes, cells = codes * np.int32(GROUPS) + _pick(rows.group, cube), cells * GROUPS
         repeated = np.repeat(pivot, GROUPS)
-    squares = rows.group is None and statistic.form == "sums"
     sums = kernels.field_sums(
         statistic,
-        taken,
+        _taken(rows, cube),
         codes,
         cells,
         _pick(rows.weight, cube),
-        squares=squares,
+        products=need.products if rows.group is None else (),
+        largest=need.largest,
         pivot=repeated,
         chunk_rows=options.chunk_rows,
     )
     if rows.group is not None:
+        sums.pop("square", None)
         sums = {name: array.reshape(cube.cells, GROUPS, *array.shape[1:]) for name, array in sums.items()}
-    square, largest = sums.get("square"), sums.get("largest")
-    return FieldSums(sums["count"], sums["total"], square, largest, pivot if statistic.pivoted else None)
+    largest = sums.get("largest")
+    if largest is not None and largest.ndim == 3:
+        largest = largest.max(axis=1)
+    return FieldSums(sums["count"], sums["total"], sums.get("square"), largest, pivot if statistic.pivoted else None)
 
 
 def _pick(array: Any, cube: Cube) -> Any:
@@ -188,8 +213,8 @@ def _rolled(cells: NDArray[Any], slices: NDArray[np.int32], size: int, largest: 
     return np.asarray(add.reduceat(cells[order], starts, axis=0))
 
 
-def _with_amounts(statistic: Statistic, rows: Rows) -> Rows:
-    """Puts the amounts that a histogram adds up, where it adds more than weights, in the place of the weights."""
+def with_amounts(statistic: Statistic, rows: Rows) -> Rows:
+    """Returns the rows with the amounts that a histogram adds up, where it adds more than weights, in their place."""
     batch = Batch(rows.label, rows.score, rows.prediction, rows.columns)
     amounts = statistic.function(batch, **statistic.parameters)[2:]
     if not amounts:
@@ -198,63 +223,84 @@ def _with_amounts(statistic: Statistic, rows: Rows) -> Rows:
     return replace(rows, weight=weight * amounts[0], square=weight**2 * amounts[1])
 
 
+def entry_bytes(*, weighted: bool, grouped: bool) -> int:
+    """Returns the memory that an entry of a histogram takes."""
+    return _ENTRY_BYTES + (32 if weighted else 0) + (4 if grouped else 0)
+
+
 def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: Options) -> ScoreSums:
     members = sum(len(cube.codes) * len(cube.roll_ups) for cube in cubes)
-    entry = _ENTRY_BYTES + (32 if rows.weight is not None else 0) + (4 if rows.group is not None else 0)
-    if rows.score is None:
-        raise ValueError("a histogram of scores needs scores")
+    entry = entry_bytes(weighted=rows.weight is not None, grouped=rows.group is not None)
     if members * entry <= options.budget_bytes:
-        return _sorted_scores(rows, cubes, offsets, 0)
-    lowest, highest = _key_range(rows)
-    cells = max(cube.cells for cube in cubes) * 2
-    bits = 8 * rows.score.dtype.itemsize
-    shift = next(
-        (s for s in range(bits) if ((highest >> s) - (lowest >> s) + 1) * cells <= _MOST_BINNED_CELLS), bits - 1
-    )
-    if rows.group is not None or rows.square is not None:
-        return _sorted_scores(rows, cubes, offsets, shift)
-    return _binned_scores(
-        rows, cubes, offsets, shift, lowest >> shift, (highest >> shift) - (lowest >> shift) + 1, options
-    )
+        return _sorted_scores(rows, cubes, offsets, None)
+    cells = max(cube.cells for cube in cubes)
+    most = resolution(cells, weighted=rows.weight is not None, budget_bytes=options.budget_bytes)
+    bins = sampled_bins(rows, most)
+    dense = _sorted_scores if rows.square is not None else _binned_scores
+    if rows.group is None:
+        return dense(rows, cubes, offsets, bins, options)
+    fine = dense(replace(rows, group=None), cubes, offsets, bins, options)
+    most = grouped_resolution(offsets[-1], entry_bytes=entry, budget_bytes=options.budget_bytes)
+    return replace(_sorted_scores(rows, cubes, offsets, sampled_bins(rows, most), options), fine=fine)
 
 
-def _key_range(rows: Rows) -> tuple[int, int]:
-    if rows.score is None:
-        raise ValueError("no scores")
-    ends = np.array([rows.score.min(), rows.score.max()], dtype=rows.score.dtype)
-    low, high = score_keys.keys(ends, rows.probabilities)
-    return int(low), int(high)
+def grouped_resolution(slices: int, *, entry_bytes: int, budget_bytes: int) -> int:
+    """Returns how finely scores are binned where each bin holds groups of units: 64 to 256 bins that fit the memory.
+
+    >>> grouped_resolution(1, entry_bytes=32, budget_bytes=1 << 29)
+    256
+    """
+    most = 256
+    while most > _LEAST_GROUPED and slices * GROUPS * most * entry_bytes > budget_bytes / 2:
+        most //= 2
+    return most
 
 
-def _sorted_scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], shift: int) -> ScoreSums:
-    """Sorts the rows by score once, then each slice set stably by slice: equal scores stand together."""
+def sampled_bins(rows: Rows, most: int) -> ScoreBins:
+    """Returns balanced bins from rows spread evenly over all, where both classes count alike."""
+    score, label = _scored(rows)
+    every = max(1, -(-rows.n // SAMPLE_ROWS))
+    keys = score_keys.keys(score[::every], rows.probabilities)
+    weights = row_weights(keys, label[::every], most)
+    return balanced(keys, most, str(score.dtype), rows.probabilities, weights)
+
+
+def _scored(rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:
     if rows.score is None or rows.label is None:
         raise ValueError("a histogram of scores needs scores and labels")
-    keys = score_keys.keys(rows.score, rows.probabilities)
-    if shift:
-        keys = keys >> shift
+    return rows.score, rows.label
+
+
+def _sorted_scores(
+    rows: Rows,
+    cubes: Sequence[Cube],
+    offsets: Sequence[int],
+    bins: ScoreBins | None,
+    options: Options | None = None,  # noqa: ARG001 - as for _binned_scores
+) -> ScoreSums:
+    """Sorts the rows by score once, then each slice set stably by slice: equal scores stand together."""
+    score, label = _scored(rows)
+    keys = score_keys.keys(score, rows.probabilities)
+    if bins is not None:
+        keys = bins.starts[bins.of(keys)]
     order = np.argsort(keys) if rows.group is None else np.lexsort((rows.group, keys))
     parts: dict[int, ScoreSums] = {}
     for cube in cubes:
         rank_order, of_rows = _member_order(cube, order)
-        codes, key, label = cube.codes[rank_order], keys[of_rows], rows.label[of_rows]
-        weight = None if rows.weight is None else rows.weight[of_rows]
-        square = None if rows.square is None else rows.square[of_rows]
-        group = None if rows.group is None else rows.group[of_rows]
+        codes, key = cube.codes[rank_order], keys[of_rows]
+        taken = (None if a is None else a[of_rows] for a in (label, rows.weight, rows.square, rows.group))
+        columns = (key, *taken)
         for roll_up in cube.roll_ups:
             slices = roll_up.slices[codes]
             by_slice = _stable_order(slices, len(roll_up.keys))
             parts[roll_up.slice_set] = _entries(
-                *(
-                    None if a is None else a if by_slice is None else a[by_slice]
-                    for a in (slices, key, label, weight, square, group)
-                ),
+                *(None if a is None else a if by_slice is None else a[by_slice] for a in (slices, *columns)),
                 offset=offsets[roll_up.slice_set],
                 rows=rows,
-                shift=shift,
+                bins=bins,
                 size=offsets[-1],
             )
-    return _concatenated([parts[index] for index in sorted(parts)])
+    return concatenated([parts[index] for index in sorted(parts)])
 
 
 def _member_order(cube: Cube, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -287,7 +333,7 @@ def _entries(
     *,
     offset: int,
     rows: Rows,
-    shift: int,
+    bins: ScoreBins | None,
     size: int,
 ) -> ScoreSums:
     """Counts equal neighbours; everything is sorted by slice, key and group."""
@@ -320,14 +366,15 @@ def _entries(
         count=count,
         total=None if weight is None else by_label(weight),
         square=None if weight is None else by_label(weight**2 if square is None else square),
-        shift=shift,
+        bins=bins,
         dtype=str(rows.score.dtype),
         probabilities=rows.probabilities,
         size=size,
     )
 
 
-def _concatenated(parts: Sequence[ScoreSums]) -> ScoreSums:
+def concatenated(parts: Sequence[ScoreSums]) -> ScoreSums:
+    """Returns the entries of parts that are about slices one after another."""
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -336,43 +383,22 @@ def _concatenated(parts: Sequence[ScoreSums]) -> ScoreSums:
         name: None if getattr(first, name) is None else np.concatenate([getattr(part, name) for part in parts])
         for name in names
     }
-    return ScoreSums(**joined, shift=first.shift, dtype=first.dtype, probabilities=first.probabilities, size=first.size)
+    return replace(first, **joined)
 
 
 def _binned_scores(
-    rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], shift: int, lowest: int, bins: int, options: Options
+    rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], bins: ScoreBins, options: Options
 ) -> ScoreSums:
-    parts: dict[int, ScoreSums] = {}
-    if rows.score is None or rows.label is None:
-        raise ValueError("a histogram of scores needs scores and labels")
-    for cube in cubes:
-        cells = kernels.score_bins(
-            _pick(rows.score, cube),
-            _pick(rows.label, cube),
-            cube.codes,
-            cube.cells,
-            _pick(rows.weight, cube),
-            shift=shift,
-            lowest=lowest,
-            bins=bins,
-            probabilities=rows.probabilities,
-            chunk_rows=options.chunk_rows,
-        )
-        for roll_up in cube.roll_ups:
-            sums = {n: _rolled(a, roll_up.slices, len(roll_up.keys), largest=False) for n, a in cells.items()}
-            flat = {name: array.reshape(-1, 2) for name, array in sums.items()}
-            held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
-            slices, keys = np.divmod(held.astype(np.int32), np.int32(bins))
-            parts[roll_up.slice_set] = ScoreSums(
-                slices=slices + np.int32(offsets[roll_up.slice_set]),
-                keys=keys.astype(np.int64) + lowest,
-                groups=None,
-                count=flat["count"][held].astype(np.int64),
-                total=flat["total"][held] if "total" in flat else None,
-                square=flat["square"][held] if "square" in flat else None,
-                shift=shift,
-                dtype=str(rows.score.dtype),
-                probabilities=rows.probabilities,
-                size=offsets[-1],
+    """Counts rows by cell and bin, a cube after another."""
+    score, label = _scored(rows)
+    how = bins.lookup()._asdict()
+
+    def counted() -> Iterator[tuple[dict[str, NDArray[Any]], Sequence[RollUp]]]:
+        for cube in cubes:
+            given = (_pick(score, cube), _pick(label, cube), cube.codes, cube.cells, _pick(rows.weight, cube))
+            dense = kernels.score_bins(
+                *given, **how, bins=len(bins), probabilities=rows.probabilities, chunk_rows=options.chunk_rows
             )
-    return _concatenated([parts[index] for index in sorted(parts)])
+            yield dense, cube.roll_ups
+
+    return score_sums_of(counted(), bins, offsets)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -125,7 +126,12 @@ class Config(_Settings):
     """What is evaluated, how, and where the results go."""
 
     data: Column | Many | None = Field(
-        default=None, description="A file, a glob or a list of these: Parquet, CSV, Arrow, NDJSON."
+        default=None,
+        description="Files, folders, globs, URLs: Parquet, CSV, Arrow, NDJSON, TFRecord; or a database's URL.",
+    )
+    sql: Column | None = Field(default=None, description="The query, where data is the URL of a database.")
+    where: Column | None = Field(
+        default=None, description="Rows for which this is not true are left out: country = 'de'."
     )
     label: Column | None = Field(default=None, description="The column of labels.")
     score: Column | None = Field(default=None, description="The column of scores of the positive class.")
@@ -155,6 +161,18 @@ class Config(_Settings):
     drop_invalid: bool = Field(default=False, description="Whether rows with missing or infinite values are dropped.")
     strict: bool = Field(default=False, description="Whether a score equal to the threshold is negative.")
     rows: bool = Field(default=True, description="Whether rows are kept, for paired comparisons.")
+    engine: Literal["auto", "memory", "local", "pool", "beam"] = Field(
+        default="auto", description="What collects sums: memory, or for many rows threads of this process (local)."
+    )
+    workers: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        default=None, description="How many parts of the data are read at once; by default one for each processor."
+    )
+    memory: Column | Annotated[int, Field(strict=True, ge=1)] = Field(
+        default="512MB", description="What sums may take; beyond it scores are binned, and results say so."
+    )
+    skip_damaged: bool = Field(
+        default=False, description="Whether files that cannot be read are left out, and named, instead of refused."
+    )
     cache: bool = Field(default=True, description="Whether compiled functions are kept for the next run.")
     costs: Costs | None = Field(default=None, description="What errors cost: adds the metrics of cost.")
     compare: Compare | None = Field(default=None, description="What candidates are compared with.")
@@ -168,6 +186,12 @@ class Config(_Settings):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("memory")
+    @classmethod
+    def _is_a_size(cls, value: str | int) -> str | int:
+        in_bytes(value)
+        return value
 
     @field_validator("intervals", mode="before")
     @classmethod
@@ -190,6 +214,23 @@ class Config(_Settings):
         if twice is not None:
             raise ConfigError(f'Two models are named "{twice}"; give one another name.')
         return self.models
+
+
+_SIZES = {"KB": 10, "MB": 20, "GB": 30}
+
+
+def in_bytes(size: str | int) -> int:
+    """Returns a size in bytes; KB, MB and GB are powers of 1,024.
+
+    >>> in_bytes("512MB"), in_bytes("1.5 GB"), in_bytes(4096)
+    (536870912, 1610612736, 4096)
+    """
+    if isinstance(size, int):
+        return size
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB)\s*", size, flags=re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f'a size such as 512MB or 2GB, not "{size}"')
+    return int(float(match[1]) * (1 << _SIZES[match[2].upper()]))
 
 
 def load(path: str | Path) -> Config:

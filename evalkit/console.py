@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -37,38 +39,111 @@ def say(text: str, *, quiet: bool = False) -> None:
         sys.stderr.flush()
 
 
+class Steps:
+    """Says nothing of what is going on."""
+
+    def __call__(self, step: str) -> None:
+        """Begins a step."""
+
+    def detail(self, text: str) -> None:
+        """Says how far the step is."""
+
+
+class _Lines(Steps):
+    """A line for each step, and for how far it is one now and then."""
+
+    every_seconds = 10.0
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, step: str) -> None:
+        self._said = time.monotonic()
+        say(step)
+
+    def detail(self, text: str) -> None:
+        if time.monotonic() - self._said >= self.every_seconds:
+            self(text)
+
+
+class _Bar(Steps):
+    """A bar in a terminal."""
+
+    def __init__(self, shown: Any, task: Any) -> None:
+        self._shown, self._task, self._step = shown, task, ""
+
+    def __call__(self, step: str) -> None:
+        self._shown.update(self._task, description=step, advance=int(bool(self._step)))
+        self._step = step
+
+    def detail(self, text: str) -> None:
+        self._shown.update(self._task, description=text)
+
+
 @contextmanager
-def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Gives a function that is called at the start of each of so many steps."""
+def progress(total: int, *, quiet: bool) -> Iterator[Steps]:
+    """Gives what is called at the start of each of so many steps."""
     if quiet:
-        yield _nothing
-    elif sys.stderr.isatty():
-        with _bar(total) as advance:
-            yield advance
+        yield Steps()
+    elif not sys.stderr.isatty():
+        yield _Lines()
     else:
-        yield say
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+            yield _Bar(shown, shown.add_task("", total=total))
 
 
-def _nothing(step: str) -> None:
-    """Says nothing of a step."""
+class RowsRead:
+    """Tells how many rows were read, how fast, and how long the rest will take; called from any thread.
+
+    Args:
+        steps: where it is told.
+        model: words after the numbers.
+        clock: seconds.
+    """
+
+    every_seconds = 0.2
+
+    def __init__(self, steps: Steps, model: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._steps, self._model, self._clock = steps, model, clock
+        self._lock = threading.Lock()
+        self._rows, self._told = 0, -1.0
+        self._begun = self._before = 0.0
+
+    def __call__(self, rows: int, total: int | None) -> None:
+        """Takes note of rows that were read."""
+        with self._lock:
+            now = self._clock()
+            if self._told < 0:
+                self._begun, self._before, self._told = now, rows, now
+            self._rows += rows
+            if now - self._told >= self.every_seconds:
+                self._told = now
+                self._steps.detail(self.text(now, total) + self._model)
+
+    def text(self, now: float, total: int | None) -> str:
+        """Writes rows, rate and time left."""
+        rate = (self._rows - self._before) / max(now - self._begun, 1e-9)
+        of = "" if total is None else f" of {total:,}"
+        left = f", {duration((total - self._rows) / rate)} left" if total and rate > 0 else ""
+        return f"counting: {self._rows:,}{of} rows, {rate:,.0f} a second{left}"
 
 
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def duration(seconds: float) -> str:
+    """Writes a time for people.
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=total)
-        begun = False
-
-        def advance(step: str) -> None:
-            nonlocal begun
-            shown.update(task, description=step, advance=int(begun))
-            begun = True
-
-        yield advance
+    >>> duration(0.4), duration(75), duration(7300)
+    ('1 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def view(result: Result, form: Format) -> Callable[[], None]:

@@ -35,6 +35,7 @@ from evalkit.errors import InternalError
 from evalkit.estimate import Estimate, estimate, values_and_gradients
 from evalkit.hashing import group_of
 from evalkit.metric import Metric
+from evalkit.needs import needs
 from evalkit.pairing import JointCells, Pair, joint_cells, joint_variances
 from evalkit.rare_costs import made_up_variance
 from evalkit.recollect import layout
@@ -318,7 +319,7 @@ def _draws(pair: Pair, metrics: Sequence[tuple[str, Metric, Metric]]) -> Mapping
         if isinstance(sums, FieldSums) and not sums.clustered:
             return {}
         alone = pair.how == "none" and place == 2
-        found.append(resample.replicates(of_model, sums, n, seed + 1 if alone else seed))
+        found.append(resample.replicates(of_model, sums, n, seed + 1 if alone else seed, evaluation.plan.slices))
     return {entry[0]: (found[0][i], found[1][i]) for i, entry in enumerate(chosen)}
 
 
@@ -328,4 +329,4 @@ def _grouped(evaluation: Evaluation, metric: Metric, pair: Pair) -> AnySums:
         raise InternalError("no rows are kept")
     group = group_of(units(saved_rows.ids(pair.candidate)), GROUPS)
     where = layout(pair.candidate)
-    return where.sums([metric.statistic], replace(evaluation.rows.rows, group=group))[metric.statistic.identity]
+    return where.sums(needs([metric]), replace(evaluation.rows.rows, group=group))[metric.statistic.identity]

@@ -125,11 +125,9 @@ def _rest(sums: AnySums, statistic: Statistic) -> AnySums:
 def _rest_of_scores(sums: ScoreSums) -> ScoreSums:
     """Lays the overall histogram out for every slice and takes the slice's own away."""
     overall = sums.take(np.array([0]))
-    shift = sums.shift
-    while len(overall.keys) * sums.size > _MOST_ENTRIES and shift < 60:
-        shift += 1
-        overall = overall.coarser(shift)
-    sums = sums.coarser(shift)
+    if len(overall.keys) * sums.size > _MOST_ENTRIES:
+        bins = overall.thinner_bins(max(_MOST_ENTRIES // sums.size, 16))
+        overall, sums = overall.binned(bins), sums.binned(bins)
     size = len(overall.keys)
     place = np.searchsorted(overall.keys, sums.keys)
 
@@ -145,7 +143,7 @@ def _rest_of_scores(sums: ScoreSums) -> ScoreSums:
         count=subtract(overall.count, sums.count),
         total=None if overall.total is None or sums.total is None else subtract(overall.total, sums.total),
         square=None if overall.square is None or sums.square is None else subtract(overall.square, sums.square),
-        shift=shift,
+        bins=sums.bins,
         dtype=sums.dtype,
         probabilities=sums.probabilities,
         size=sums.size,
@@ -160,7 +158,8 @@ def _rest_influence(gradient: Floats, rest: ScoreSums, sums: ScoreSums) -> Float
     """
     from scipy import sparse
 
-    sums = sums.coarser(rest.shift)
+    if rest.bins is not None:
+        sums = sums.binned(rest.bins)
     overall = sums.take(np.array([0]))
     if overall.groups is None or sums.groups is None:
         raise ValueError("no groups of units")
@@ -210,7 +209,11 @@ def _clustered(own: Estimate, other: Estimate, sums: AnySums, others: AnySums) -
         held = (sums.count.sum(-1) > 0) | (others.count.sum(-1) > 0)
     elif isinstance(sums, ScoreSums) and isinstance(others, ScoreSums):
         mine = _widened(group_influence(sums, own.gradient)[0])
-        theirs = _rest_influence(other.gradient, others, sums)
+        slopes = other.gradient
+        if sums.fine is not None:
+            others = _rest_of_scores(sums.ungrouped())
+            slopes = estimate([other.metric], others)[0].gradient
+        theirs = _rest_influence(slopes, others, sums)
         rows = _rows_of_groups(sums)
         rest_rows = rows[0] - rows
         groups = (rest_rows > 0).sum(1).min(-1).astype(np.float64)

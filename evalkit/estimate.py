@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit.compilation import scoped
-from evalkit.histogram import Histogram
-from evalkit.kernels import pad, padded, padded_entries
 from evalkit.metric import Fields, Metric
+from evalkit.padding import pad, padded
+from evalkit.score_sums import first_of_keys
+from evalkit.score_values import values_of
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class Estimate:
         heavy: (sum q)^2 / sum q^2 of the row values that the metric averages; infinite where that is not asked.
         largest_share: the largest row's share of their sum.
         binned: whether the scores were binned.
-        bound: how far binning may move an AUC; 0 where exact, NaN for other metrics of binned scores.
-        gradient: of the value by the sums: [slices, fields], or [entries, 2] for a histogram.
+        bound: how far binning may move an AUC or average precision; 0 where exact, NaN for others of binned scores.
+        slope: returns the gradient of the value by the sums: [slices, fields], or for a histogram [entries, 2], those
+            of `ungrouped()`.
     """
 
     metric: Metric
@@ -72,7 +74,12 @@ class Estimate:
     largest_share: Floats
     bound: Floats
     binned: bool
-    gradient: Floats
+    slope: Callable[[], Floats]
+
+    @functools.cached_property
+    def gradient(self) -> Floats:
+        """The gradient of the value by the sums, found when it is first asked for."""
+        return self.slope()
 
 
 def estimate(metrics: Sequence[Metric], sums: AnySums) -> list[Estimate]:
@@ -88,7 +95,7 @@ def estimate(metrics: Sequence[Metric], sums: AnySums) -> list[Estimate]:
     for metric in metrics:
         own = found[metric.name]
         if metric.parts:
-            own = Estimate(**{**vars(own), "parts": tuple(found[part.name] for part in metric.parts[0])})
+            own = replace(own, parts=tuple(found[part.name] for part in metric.parts[0]))
         result.append(own)
     return result
 
@@ -210,7 +217,7 @@ def _field_estimate(
         largest_share=largest,
         bound=np.zeros(len(rows)),
         binned=False,
-        gradient=gradient,
+        slope=functools.partial(_given, gradient),
     )
 
 
@@ -323,110 +330,41 @@ def _squares_of_groups(sums: FieldSums, place: int) -> Floats:
 # --- histograms of scores ---
 
 
-@dataclass(frozen=True)
-class HistogramArrays:
-    """A padded histogram, as compiled functions take it; one slice more than there are holds the padding."""
-
-    slices: Any
-    starts: Any
-    scores: Any
-    squares: Any
-
-
-def arrays_of(sums: ScoreSums) -> tuple[HistogramArrays, Floats]:
-    """Returns the padded layout of a histogram without groups and its weights [entries, 2], padded."""
-    entries, size = padded_entries(len(sums.keys)), padded(sums.size + 1)
-    slices = np.full(entries, size - 1, dtype=np.int32)
-    slices[: len(sums.keys)] = sums.slices
-    starts = np.searchsorted(slices, np.arange(size)).astype(np.int32)
-    starts = np.minimum(starts, entries - 1)
-    scores = np.zeros(entries)
-    scores[: len(sums.keys)] = sums.scores()
-    squares = np.zeros(entries)
-    squares[: len(sums.keys)] = sums.squares.sum(1)
-    return HistogramArrays(slices, starts, scores, squares), pad(sums.weights, entries)
-
-
-def score_values(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, gradients: bool = True) -> Any:
-    """Returns values [metrics, slices], expectations, and gradients [metrics, entries, 2] of a padded histogram."""
-    compiled = _compiled(metrics, _compile_scores, gradients)
-    with scoped():
-        answer = compiled(arrays.slices, arrays.starts, arrays.scores, arrays.squares, weights)
-        return tuple(np.asarray(a) for a in answer)
-
-
-def _compile_scores(metrics: tuple[Metric, ...], gradients: bool) -> Callable[..., Any]:
-    import jax
-    import jax.numpy as jnp
-
-    def one(metric: Metric, slices: Any, starts: Any, scores: Any, squares: Any, weights: Any) -> Any:
-        h = Histogram(
-            slices=slices,
-            starts=starts,
-            scores=scores,
-            negatives=weights[:, 0],
-            positives=weights[:, 1],
-            squares=squares,
-        )
-        value = metric.evaluate(h)
-        expected = jnp.full_like(value, jnp.nan)
-        if metric.baseline is not None:
-            own = {k: v for k, v in metric.parameters.items() if k not in ("threshold", "strict")}
-            expected = metric.baseline(h, **own)
-        return jnp.where(jnp.isnan(value), 0.0, value).sum(), (value, expected)
-
-    @jax.jit
-    def compiled(slices: Any, starts: Any, scores: Any, squares: Any, weights: Any) -> Any:
-        values, expectations, slopes = [], [], []
-        for metric in metrics:
-            run = functools.partial(one, metric, slices, starts, scores, squares)
-            if gradients and metric.kind != "bootstrap":
-                slope, (value, expected) = jax.grad(run, has_aux=True)(weights)
-            else:
-                (_, (value, expected)), slope = run(weights), jnp.zeros_like(weights)
-            values.append(value)
-            expectations.append(expected)
-            slopes.append(slope)
-        if not gradients:
-            return jnp.stack(values), jnp.stack(expectations)
-        return jnp.stack(values), jnp.stack(expectations), jnp.stack(slopes)
-
-    return compiled
-
-
-_BOUND_FACTORS = {"roc_auc": 1.0, "gini": 2.0}
+_BOUNDED = {"roc_auc": (0, 1.0), "gini": (0, 2.0), "average_precision": (1, 1.0)}
+_MOST_GRADED = 300_000
+_THINNEST, _FINEST = 16, 128
 
 
 def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
-    margin = sums.margin()
-    slices = sums.size
-    arrays, weights = arrays_of(margin)
-    values, expected, slopes = score_values(metrics, arrays, weights)
-    entries = len(margin.keys)
+    margin, slices = sums.margin(), sums.size
+    spread = _spread(sums)
+    own = spread.ungrouped()
+    bounded = any(metric.name_of_function in _BOUNDED for metric in metrics)
+    graded = values_of(metrics, own, gradients=True, bounded=bounded and own is margin)
+    at = graded if own is margin else values_of(metrics, margin, gradients=False, bounded=bounded)
     count = _by_slice(margin.slices, margin.count, slices)
     total, square = (
         count.astype(np.float64) if a is None else _by_slice(margin.slices, a, slices)
         for a in (margin.total, margin.square)
     )
     groups = _score_groups(sums)
-    bound = _bounds(margin, total) if margin.shift else np.zeros(slices)
     names = ("negatives", "positives")
     result = []
     for i, metric in enumerate(metrics):
-        gradient = slopes[i, :entries]
+        gradient = graded.gradient[i]  # type: ignore[index]
         support = _read(metric, names, count, count.sum(1))
         with np.errstate(divide="ignore", invalid="ignore"):
             kish = _read(metric, names, total**2 / square, None)
         nothing = np.full(slices, np.nan)
-        variance = _score_variance(sums, margin, gradient, count, stratified=metric.kind == "delong")
-        by_chance = expected[i, :slices]
+        variance = _score_variance(spread, own, gradient, count, stratified=metric.kind == "delong")
+        by_chance = at.expected[i]
         if sums.clustered and metric.baseline is not None:
-            alone = _score_variance(margin, margin, gradient, count, stratified=False)
+            alone = _score_variance(own, own, gradient, count, stratified=False)
             by_chance = by_chance * np.sqrt(np.maximum(variance / np.where(alone > 0, alone, np.inf), 1.0))
         result.append(
             Estimate(
                 metric=metric,
-                value=_in_range(metric, values[i, :slices]),
+                value=_in_range(metric, at.value[i]),
                 variance=variance,
                 rows=count.sum(1),
                 weight=total.sum(1),
@@ -442,12 +380,51 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
                 expected=by_chance,
                 heavy=np.full(slices, np.inf),
                 largest_share=nothing,
-                bound=bound * _BOUND_FACTORS.get(metric.name_of_function, np.nan) if margin.shift else bound,
-                binned=margin.shift > 0,
-                gradient=gradient,
+                bound=_bound(metric, at.bound, binned=margin.bins is not None),
+                binned=margin.bins is not None,
+                slope=functools.partial(_given, gradient) if spread is sums else _Slope(metric, sums),
             )
         )
     return result
+
+
+def _given(gradient: Floats) -> Floats:
+    return gradient
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """The gradient by every entry, found where it is asked for: variances do with fewer."""
+
+    metric: Metric
+    sums: ScoreSums
+
+    def __call__(self) -> Floats:
+        found = values_of([self.metric], self.sums.ungrouped(), gradients=True).gradient
+        if found is None:
+            raise ValueError("no gradients")
+        gradient: Floats = found[0]
+        return gradient
+
+
+def _spread(sums: ScoreSums) -> ScoreSums:
+    """Returns the sums that variances are taken of: these, or where entries are many a roll-up by slice."""
+    entries = np.count_nonzero(first_of_keys(sums)) if sums.clustered else len(sums.keys)
+    if entries <= _MOST_GRADED:
+        return sums
+    most = _FINEST
+    while most > _THINNEST and 2 * most * sums.size > _MOST_GRADED:
+        most //= 2
+    return sums.thinned(most)
+
+
+def _bound(metric: Metric, bounds: Floats, *, binned: bool) -> Floats:
+    if not binned:
+        return np.zeros(bounds.shape[1])
+    if metric.name_of_function not in _BOUNDED:
+        return np.full(bounds.shape[1], np.nan)
+    which, factor = _BOUNDED[metric.name_of_function]
+    return bounds[which] * factor
 
 
 def _by_slice(slices: Any, values: Any, size: int) -> Any:
@@ -493,19 +470,10 @@ def group_influence(sums: ScoreSums, gradient: Floats) -> tuple[Floats, NDArray[
     """Returns each group's influence on each slice's metric [slices, groups], and where groups hold rows."""
     if sums.groups is None:
         raise ValueError("no groups of units")
-    new = np.ones(len(sums.keys), dtype=bool)
-    new[1:] = (np.diff(sums.slices) != 0) | (np.diff(sums.keys) != 0)
-    place = np.cumsum(new) - 1
+    place = np.cumsum(first_of_keys(sums)) - 1
     size = int(sums.groups.max(initial=0)) + 1
     code = sums.slices.astype(np.int64) * size + sums.groups
     amount = (sums.weights * gradient[place]).sum(1)
     influence = np.bincount(code, weights=amount, minlength=sums.size * size).reshape(sums.size, size)
     held = np.bincount(code, minlength=sums.size * size).reshape(sums.size, size) > 0
     return influence.astype(np.float64, copy=False), held
-
-
-def _bounds(margin: ScoreSums, total: Floats) -> Floats:
-    """Half the share of pairs of a positive and a negative that fall in one bin: how far an AUC can be off."""
-    ties = _by_slice(margin.slices, (margin.weights[:, 0] * margin.weights[:, 1])[:, None], margin.size)[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(ties / (2 * total[:, 0] * total[:, 1]))

@@ -12,24 +12,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from evalkit import metrics as catalog
-from evalkit.collect import BUDGET_BYTES, Options
-from evalkit.engines import local
+from evalkit.collect import BUDGET_BYTES, Options, collect
+from evalkit.engines.local import default_workers
 from evalkit.errors import ConfigError, UsageError, UserCodeError, listing
 from evalkit.interval import Bootstrap, Interval
 from evalkit.kernels import CHUNK_ROWS
 from evalkit.metric import Metric
 from evalkit.money import Costs
+from evalkit.needs import needs
 from evalkit.results import Evaluation, Plan, Result, Settings
 from evalkit.rows import Checked, Columns, Task, check, require_condition, require_probabilities
 from evalkit.slicing.cubes import Cube, cubes
 from evalkit.slicing.encode import DEFAULT_LIMIT, columns_of, encode, freeze
 from evalkit.slicing.spec import SliceSet, parse
 from evalkit.statistic import Statistic, column_names
+from evalkit.stream import MOST_IN_MEMORY, Engine, Read, Request, evaluate_source, opened
 from evalkit.table import describe, read
 
 if TYPE_CHECKING:
@@ -49,7 +52,6 @@ DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
     ),
     "regression": ("count", "mean_error", "mae", "rmse", "r2"),
 }
-_MOST_KEPT_ROWS = 10_000_000
 
 
 def evaluate(
@@ -79,13 +81,24 @@ def evaluate(
     budget_bytes: int = BUDGET_BYTES,
     chunk_rows: int = CHUNK_ROWS,
     keep_rows: bool | Literal["always"] = True,
+    sql: str | None = None,
+    where: Any = None,
+    engine: Engine | Literal["auto", "memory", "local"] = "auto",
+    workers: int | None = None,
+    skip_damaged: bool = False,
+    unfinished: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
+    read_rows: Read | None = None,
 ) -> Result:
     """Evaluates one model's predictions on every slice.
 
+    More than 10 million rows are read part by part, in memory that does not grow with them; what is answered is the
+    same, but no rows are kept.
+
     Args:
-        data: a path or glob (Parquet, CSV, Arrow, NDJSON), a Polars, pandas or Arrow table, a LazyFrame, a mapping of
-            arrays, or an iterator of batches.
+        data: a path, folder, glob or URL (Parquet, CSV, Arrow, NDJSON, TFRecord), a list of these, the URL of a
+            database with `sql`, a Polars, pandas or Arrow table, a LazyFrame, a mapping of arrays, or an iterator of
+            batches.
         label: the column of labels: 0 and 1 or booleans, other values with `positive`; numbers in regression.
         score: the column of scores of the positive class.
         prediction: the column of decisions, or of predicted numbers.
@@ -110,7 +123,15 @@ def evaluate(
         budget_bytes: memory for sums; beyond it scores are binned and results say so.
         chunk_rows: rows of one pass.
         keep_rows: whether the result keeps labels and scores for `rows.parquet`, of up to 10 million rows or `always`.
+        sql: the query, where data are the URL of a database.
+        where: rows for which this is not true are left out: SQL such as `country = 'de'`, or a Polars expression.
+        engine: what collects sums: by default memory or, for many rows, threads of this process (`local`); or another,
+            such as `evalkit.engines.pool.pool(4)`.
+        workers: how many parts of the data are read at once; by default one for each processor.
+        skip_damaged: whether files that cannot be read are left out, and named, instead of refused.
+        unfinished: a folder where sums of many rows are kept on the way, and gone on with if it holds some.
         progress: called with the name of each step.
+        read_rows: called with the number of rows just read and the number of all, None where that is not known.
 
     Raises:
         UsageError: the call, a setting or the data are wrong; one sentence says what.
@@ -124,52 +145,99 @@ def evaluate(
     extra = tuple(dict.fromkeys(c for m in (*(asked or ()), *of_costs) for c in column_names(m.statistic)))
     say("reading")
     columns = Columns(label, score, prediction, weight, unit, id, extra)
-    frame, columns = _frame(data, columns, sets, model, features, task)
+
+    def settings(checked: Checked, columns: Columns) -> Settings:
+        return Settings(
+            level=level,
+            min_rows=min_rows,
+            suppress_below=suppress_below,
+            bootstrap=intervals if isinstance(intervals, Bootstrap) else None,
+            task=checked.task,
+            weighted=columns.weight is not None,
+            clustered=columns.unit is not None,
+            columns=columns,
+            positive=checked.positive,
+            strict=strict,
+            currency="" if costs is None else costs.currency,
+            cost_unit="row" if costs is None else costs.unit,
+        )
+
+    request = Request(
+        model=name or score or prediction or "data",
+        columns=columns,
+        slice_sets=sets,
+        choose=lambda checked, columns: resolve(asked, checked, columns, strict, of_costs),
+        settings=settings,
+        task=task,
+        positive=positive,
+        drop_invalid=drop_invalid,
+        skip_damaged=skip_damaged,
+        grouped=lambda metrics: isinstance(intervals, Bootstrap) and unit is None and _of_values(metrics),
+        limit=max_slices,
+        options=Options(budget_bytes, chunk_rows),
+        workers=workers or default_workers(),
+    )
+    in_memory = "memory" if model is not None or keep_rows == "always" else engine
+    data, source = opened(data, in_memory, sql=sql, where=where, skip_damaged=skip_damaged)
+    if model is None:
+        _require_columns(columns, asked)
+    if source is not None:
+        folder = None if unfinished is None or suppress_below else Path(unfinished)
+        evaluation = evaluate_source(request, source, engine, unfinished=folder, read=read_rows)
+    else:
+        frame, columns = _frame(data, columns, sets, model, features, task)
+        request = replace(request, columns=columns, model=name or columns.score or columns.prediction or "data")
+        evaluation = _evaluate_frame(request, frame, describe(data), say)
+        few = keep_rows == "always" or evaluation.n <= MOST_IN_MEMORY
+        if not keep_rows or suppress_below or not few:
+            evaluation = replace(evaluation, rows=None)
+        seconds = {"read": time.perf_counter() - started - evaluation.seconds["count"], **evaluation.seconds}
+        evaluation = replace(evaluation, seconds=seconds)
+    say("estimating")
+    return Result((evaluation.suppress() if suppress_below else evaluation,))
+
+
+def _of_values(metrics: Sequence[Metric]) -> bool:
+    """Tells whether a bootstrap needs groups of rows: counts and histograms are drawn from without them."""
+    return any(metric.statistic.form == "sums" for metric in metrics)
+
+
+def _evaluate_frame(request: Request, frame: pl.DataFrame, source: str, say: Callable[[str], None]) -> Evaluation:
+    """Returns the evaluation of rows in memory, which it keeps."""
+    columns = request.columns
+    invalid = {"task": request.task, "positive": request.positive, "drop_invalid": request.drop_invalid}
+    checked = check(frame, columns, **invalid)
+    chosen = request.choose(checked, columns)
+    if request.grouped([metric for _, metric in chosen]):
+        checked = check(frame, columns, **invalid, grouped=True)
+    say("slicing")
+    plan, cells = _plan(request.slice_sets, checked, request.limit)
+    say("counting")
+    started = time.perf_counter()
+    wanted = needs([metric for _, metric in chosen], companions=checked.rows.score is not None)
+    sums = collect(wanted, checked.rows, cells, plan.offsets, request.options)
+    return Evaluation(
+        model=request.model,
+        metrics=tuple(chosen),
+        plan=plan,
+        sums=sums,
+        settings=request.settings(checked, columns),
+        source=source,
+        rows=checked,
+        n=checked.rows.n,
+        dropped=checked.dropped,
+        seconds={"count": time.perf_counter() - started},
+    )
+
+
+def _require_columns(columns: Columns, asked: Sequence[Metric] | None) -> None:
+    """Raises UsageError where it is not said what is evaluated."""
     if columns.label is None and not columns.extra and not asked:
         raise UsageError("Name the column of labels: label=...")
     if columns.label is None and not columns.extra and columns.score is None and columns.prediction is None:
         raise UsageError("Name a column to evaluate: label= with score= or prediction=, or a metric of a column.")
     if columns.label is not None and columns.score is None and columns.prediction is None:
         raise UsageError("Name the column of scores (score=...) or of predictions (prediction=...), or give model=.")
-    grouped = isinstance(intervals, Bootstrap) and unit is None
-    checked = check(frame, columns, task=task, positive=positive, drop_invalid=drop_invalid, grouped=grouped)
-    chosen = resolve(asked, checked, columns, strict, of_costs)
-    say("slicing")
-    plan, cells = _plan(sets, checked, max_slices)
-    say("counting")
-    read_at = time.perf_counter()
-    options = Options(budget_bytes, chunk_rows)
-    sums = local.run(_statistics(chosen, checked), checked.rows, cells, plan.offsets, options)
-    settings = Settings(
-        level=level,
-        min_rows=min_rows,
-        suppress_below=suppress_below,
-        bootstrap=intervals if isinstance(intervals, Bootstrap) else None,
-        task=checked.task,
-        weighted=columns.weight is not None,
-        clustered=columns.unit is not None,
-        columns=columns,
-        positive=checked.positive,
-        strict=strict,
-        currency="" if costs is None else costs.currency,
-        cost_unit="row" if costs is None else costs.unit,
-    )
-    few = keep_rows == "always" or checked.rows.n <= _MOST_KEPT_ROWS
-    keep = bool(keep_rows) and not suppress_below and few
-    evaluation = Evaluation(
-        model=name or columns.score or columns.prediction or "data",
-        metrics=tuple(chosen),
-        plan=plan,
-        sums=sums,
-        settings=settings,
-        source=describe(data),
-        rows=checked if keep else None,
-        n=checked.rows.n,
-        dropped=checked.dropped,
-        seconds={"read": read_at - started, "count": time.perf_counter() - read_at},
-    )
-    say("estimating")
-    return Result((evaluation.suppress() if suppress_below else evaluation,))
 
 
 class Alone(NamedTuple):
@@ -359,13 +427,6 @@ def _refuse_twins(statistics: Sequence[Statistic]) -> None:
         known = by_identity.setdefault(statistic.identity, statistic.function)
         if known is not statistic.function:
             raise ConfigError(f'Two different statistics are named "{statistic.identity}"; rename one.')
-
-
-def _statistics(chosen: Sequence[tuple[str, Metric]], checked: Checked) -> list[Statistic]:
-    """Returns each statistic once, and beside them what their curves need."""
-    found = {metric.statistic.identity: metric.statistic for _, metric in chosen}
-    beside = [statistic.companion() for statistic in found.values()] if checked.rows.score is not None else []
-    return list(found.values()) + list({s.identity: s for s in beside if s is not None}.values())
 
 
 def _plan(sets: Sequence[SliceSet], checked: Checked, limit: int) -> tuple[Plan, list[Cube]]:

@@ -12,13 +12,25 @@ if TYPE_CHECKING:
 
 
 def evaluate_job(
-    file: str | None, data: Sequence[str], flags: Mapping[str, Any], *, overwrite: bool, form: Format, quiet: bool
+    file: str | None,
+    data: Sequence[str],
+    flags: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    form: Format,
+    quiet: bool,
+    resume: bool = False,
+    explain: bool = False,
 ) -> None:
-    """Evaluates what the flags and the settings' file ask for."""
+    """Evaluates what the flags and the settings' file ask for; what stands after `--` are options of the engine."""
     from evalkit import job
 
-    config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
-    job.run(config, overwrite=overwrite, form=form, quiet=quiet)
+    first = next((place for place, word in enumerate(data) if word.startswith("--")), len(data))
+    config = settings(None if file is None else Path(file), data[:first], flags, quiet=quiet)
+    if explain:
+        job.explain(config, quiet=quiet, options=data[first:])
+    else:
+        job.run(config, overwrite=overwrite, form=form, quiet=quiet, resume=resume, options=data[first:])
 
 
 def compare_job(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evalkit.compare_job import is_results
 from evalkit.config import Compare, Config, load
-from evalkit.console import Format, out, progress, say
+from evalkit.console import Format, Steps, out, progress, say
 from evalkit.errors import ConfigError, OutputError, listing
 from evalkit.exit_codes import hush
 from evalkit.job import evaluated, one_or_many, require_free, require_report, tell_written
@@ -72,7 +72,7 @@ def run(asked: Asked, *, form: Format, quiet: bool) -> int:
     if not config.cache:
         os.environ["EVALKIT_CACHE"] = "off"
     with progress(_STEPS, quiet=quiet) as said:
-        step = _though_nobody_reads(said)
+        step = _Unheard(said)
         result, comparison, candidate = _models(asked, config, step)
         step("deciding")
         verdict = decided(file, result, comparison, candidate, asked.ledger)
@@ -112,6 +112,20 @@ def _though_nobody_reads(tell: Callable[[_Said], object]) -> Callable[[_Said], N
             hush(sys.stderr)
 
     return told
+
+
+class _Unheard(Steps):
+    """Steps that go on where nobody reads what is said of them."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    def __call__(self, step: str) -> None:
+        _though_nobody_reads(self._steps)(step)
+
+    def detail(self, text: str) -> None:
+        """Says how far the step is."""
+        _though_nobody_reads(self._steps.detail)(text)
 
 
 def _require_other(folder: Path, config: Config) -> None:
@@ -183,7 +197,7 @@ def _settings(asked: Asked) -> tuple[Path, Config]:
     return file, config.model_copy(update={"compare": before.model_copy(update=named)})
 
 
-def _models(asked: Asked, config: Config, step: Callable[[str], None]) -> tuple[Result, Comparison | None, str | None]:
+def _models(asked: Asked, config: Config, step: Steps) -> tuple[Result, Comparison | None, str | None]:
     """Returns the models' results, the comparison with a baseline where there is one, and the candidate's name."""
     data = one_or_many(config)
     if data is None:
@@ -217,9 +231,7 @@ def _with_metrics(config: Config) -> Config:
     return config.model_copy(update={"metrics": list(dict.fromkeys([*config.metrics, *asked]))})
 
 
-def _of_results(
-    folder: str, config: Config, step: Callable[[str], None]
-) -> tuple[Result, Comparison | None, str | None]:
+def _of_results(folder: str, config: Config, step: Steps) -> tuple[Result, Comparison | None, str | None]:
     from evalkit.compare import compare
     from evalkit.results import load as load_result
 

@@ -24,41 +24,77 @@ class Histogram:
     """Sums of negatives and positives at each distinct score of each slice.
 
     Args:
-        slices: [entries] int32, ascending; the slice of each entry.
-        starts: [slices] int32; the first entry of each slice.
+        slices: [runs] int32, ascending; the slice of each run of entries, all runs equally long: each entry by itself,
+            or where there are fewer slices than entries, several with zeros after a slice's last.
+        starts: [slices] int32; the first run of each slice.
         scores: [entries] ascending within a slice; a bin's middle where scores are binned.
         negatives: [entries] float64, summed weights of rows with label 0.
         positives: [entries] float64, summed weights of rows with label 1.
         squares: [entries] float64, summed squared weights of all rows; the counts where there are no weights.
+        shared: whether several metrics read it, so that its sums and running sums are best found once.
+        coarse: the same slices with fewer entries, where iterations may start.
     """
 
     def __init__(
-        self, *, slices: Any, starts: Any, scores: Any, negatives: Any, positives: Any, squares: Any = None
+        self,
+        *,
+        slices: Any,
+        starts: Any,
+        scores: Any,
+        negatives: Any,
+        positives: Any,
+        squares: Any = None,
+        shared: bool = False,
+        coarse: Histogram | None = None,
     ) -> None:
         self.slices, self.starts, self.scores = slices, starts, scores
         self.negatives, self.positives = negatives, positives
-        self.squares = negatives + positives if squares is None else squares
-        self.n = starts.shape[0]
-
-    @property
-    def weights(self) -> Array:
+        self.weights: Any = negatives + positives
         """Summed weights of all rows at each entry, [entries]."""
-        result: Array = self.negatives + self.positives
-        return result
+        self.squares = self.weights if squares is None else squares
+        self.n = starts.shape[0]
+        self.run = scores.shape[0] // slices.shape[0]
+        self.coarse = coarse
+        self._totals: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}
+        if shared:
+            kept = {id(v): (self._total(v), self._below(v)) for v in (negatives, positives)}
+            both = zip(*kept.values(), strict=True)
+            kept[id(self.weights)] = tuple(n + p for n, p in both)
+            self._totals = {key: total for key, (total, _) in kept.items()}
+            self._before = {key: before for key, (_, before) in kept.items()}
 
     def total(self, values: Any) -> Array:
         """Sums values over each slice, [entries] to [slices]."""
+        known: Array | None = self._totals.get(id(values))
+        return self._total(values) if known is None else known
+
+    def _total(self, values: Any) -> Array:
         import jax
 
+        values = values.reshape(-1, self.run).sum(1) if self.run > 1 else values
         return jax.ops.segment_sum(values, self.slices, self.n, indices_are_sorted=True)
 
     def spread(self, values: Any) -> Array:
         """Gives each entry its slice's value, [slices] to [entries]."""
+        import jax.numpy as jnp
+
         result: Array = values[self.slices]
-        return result
+        return jnp.repeat(result, self.run) if self.run > 1 else result
 
     def before(self, values: Any) -> Array:
         """Sums values over the entries of the same slice with lower scores, [entries]."""
+        known: Array | None = self._before.get(id(values))
+        return self._below(values) if known is None else known
+
+    def _below(self, values: Any) -> Array:
+
+        if self.run > 1:
+            inside = _running(values.reshape(-1, self.run).T).T
+            last = inside[:, -1]
+            below = cumulative(last) - last
+            before = below - below[self.starts][self.slices]
+            return (inside + before[:, None]).reshape(-1) - values
         below = cumulative(values) - values
         result: Array = below - below[self.starts][self.slices]
         return result
@@ -73,7 +109,8 @@ class Histogram:
         import jax.numpy as jnp
 
         held = jax.lax.stop_gradient(values)
-        top = self.spread(jax.ops.segment_max(held, self.slices, self.n, indices_are_sorted=True)) == held
+        largest = held.reshape(-1, self.run).max(1) if self.run > 1 else held
+        top = self.spread(jax.ops.segment_max(largest, self.slices, self.n, indices_are_sorted=True)) == held
         ties = self.total(top.astype(values.dtype))
         mean = self.total(jnp.where(top, values, 0.0)) / jnp.maximum(ties, 1.0)
         return jnp.where(ties == 0, -jnp.inf, mean)
@@ -87,20 +124,28 @@ class Histogram:
         import jax
         import jax.numpy as jnp
 
-        index = jnp.clip((self.scores * bins).astype(jnp.int32), 0, bins - 1) + bins * self.slices
+        index = jnp.clip((self.scores * bins).astype(jnp.int32), 0, bins - 1) + bins * self.spread(
+            jnp.arange(self.n, dtype=jnp.int32)
+        )
         return jax.ops.segment_sum(values, index, self.n * bins).reshape(self.n, bins)
 
 
 def cumulative(values: Any) -> Array:
     """Returns the running sum of [n] values; sequential in rows of blocks, which XLA runs fast on a CPU."""
-    import jax
     import jax.numpy as jnp
 
     n = values.shape[0]
     if n <= _WIDTH or n % _WIDTH:
         return jnp.cumsum(values)
-    blocks = values.reshape(-1, _WIDTH).T
-    last, inside = jax.lax.scan(lambda carry, row: (carry + row,) * 2, jnp.zeros_like(blocks[0]), blocks)
-    offset = jnp.cumsum(last) - last
+    inside = _running(values.reshape(-1, _WIDTH).T)
+    offset = jnp.cumsum(inside[-1]) - inside[-1]
     result: Array = (inside + offset[None, :]).T.reshape(n)
     return result
+
+
+def _running(rows: Any) -> Any:
+    """Returns the running sums of [n, lanes] along n."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.lax.scan(lambda carry, row: (carry + row,) * 2, jnp.zeros_like(rows[0]), rows)[1]

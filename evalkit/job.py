@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.config import Config, Intervals, Model
-from evalkit.console import Format, progress, say, view
-from evalkit.errors import ConfigError, MissingExtra, OutputError
+from evalkit.config import Config, Intervals, Model, in_bytes
+from evalkit.console import Format, RowsRead, Steps, out, progress, say, view
+from evalkit.errors import ConfigError, MissingExtra, OutputError, listing
 
 if TYPE_CHECKING:
     from evalkit.results import Result
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 STEPS_OF_A_MODEL = 4
 
 
-def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
+def run(
+    config: Config,
+    *,
+    overwrite: bool,
+    form: Format,
+    quiet: bool,
+    resume: bool = False,
+    options: Sequence[str] = (),
+) -> None:
     """Evaluates every model of the settings, writes the results if there is a folder for them, and prints them.
 
     Args:
@@ -26,39 +35,101 @@ def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
         overwrite: whether an existing folder of results is replaced.
         form: how results are printed.
         quiet: whether progress and messages are left out.
+        resume: whether a run that did not finish is gone on with.
+        options: of the engine.
 
     Raises:
         UsageError: settings, data or folder are wrong.
     """
     models = config.evaluated()
     _check(config)
+    engine = engine_of(config, options)
     folder = prepare(config, overwrite=overwrite)
+    unfinished = None if folder is None else folder.with_name(f"{folder.name}.unfinished")
+    _settle_unfinished(unfinished, resume=resume, overwrite=overwrite)
     with progress(STEPS_OF_A_MODEL * len(models) + 2, quiet=quiet) as step:
-        result = evaluated(config, models, step)
+        result = evaluated(config, models, step, engine=engine, unfinished=unfinished)
         step("estimating intervals")
         shown = view(result, form)
         if folder is not None:
             step(f"writing {folder}")
             written(result, folder, overwrite=overwrite, report=config.report)
+    if unfinished is not None:
+        shutil.rmtree(unfinished, ignore_errors=True)
     shown()
+    for evaluation in result.evaluations:
+        if evaluation.skipped:
+            say(f"{evaluation.model}: files left out as damaged: {listing(evaluation.skipped)}.")
     if folder is not None:
         tell_written(folder, report=config.report, quiet=quiet)
 
 
-def evaluated(config: Config, models: list[Model], step: Callable[[str], None]) -> Result:
+def explain(config: Config, *, quiet: bool, options: Sequence[str] = ()) -> None:
+    """Prints what an evaluation would read and sum, and what memory it would take."""
+    from evalkit import explain as plan
+
+    _check(config)
+    engine_of(config, options)
+    with progress(len(config.evaluated()), quiet=quiet) as step:
+        texts = []
+        for model in config.evaluated():
+            step(f"looking at the data for {model.title}")
+            asked = {**settings(config), "score": model.score, "prediction": model.prediction, "name": model.title}
+            texts.append(plan.explain(one_or_many(config), **asked, engine=config.engine))
+    out("\n\n".join(texts))
+
+
+def engine_of(config: Config, options: Sequence[str] = ()) -> Any:
+    """Returns the engine that the settings name."""
+    if options and config.engine != "beam":
+        raise ConfigError(f'"{options[0]}" is an option of a cluster\'s runner: add --engine beam.')
+    if config.engine == "pool":
+        from evalkit.engines.pool import pool
+
+        return pool(config.workers)
+    if config.engine == "beam":
+        from evalkit.engines.beam import beam
+
+        return beam(options)
+    return config.engine
+
+
+def _settle_unfinished(unfinished: Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuses to lose what a run that was killed had summed; with overwrite it is removed."""
+    if unfinished is None:
+        if resume:
+            raise ConfigError("--resume needs --out DIR, the folder of the run that did not finish.")
+        return
+    if resume and not unfinished.is_dir():
+        raise ConfigError(f"There is no unfinished run to go on with: no folder {unfinished}. Leave --resume out.")
+    if unfinished.is_dir() and not resume:
+        if not overwrite:
+            raise OutputError(
+                f"{unfinished} holds the sums of a run that did not finish: go on with it by --resume, or start anew "
+                "with --overwrite."
+            )
+        shutil.rmtree(unfinished)
+
+
+def evaluated(
+    config: Config, models: list[Model], step: Steps, *, engine: Any = "auto", unfinished: Path | None = None
+) -> Result:
     """Returns the evaluation of the models, all in one table."""
     from evalkit.evaluate import evaluate
 
     data = one_or_many(config)
-    shared = {**settings(config), "keep_rows": config.rows}
+    shared = {**settings(config), "keep_rows": config.rows, "engine": engine}
     result: Result | None = None
     for model in models:
+        words = f" {model.title}" if len(models) > 1 else ""
         one = evaluate(
             data,
             score=model.score,
             prediction=model.prediction,
             name=model.title,
-            progress=after(step, f" {model.title}" if len(models) > 1 else ""),
+            progress=after(step, words),
+            read_rows=RowsRead(step, words),
+            unfinished=None if unfinished is None else unfinished / model.title.replace("/", "_"),
             **shared,
         )
         result = one if result is None else result | one
@@ -88,10 +159,19 @@ def settings(config: Config) -> dict[str, Any]:
         **config.model_dump(
             include={"label", "weight", "unit", "id", "task", "positive", "level", "min_rows", "suppress_below"}
         ),
-        **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid"}),
+        **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid", "skip_damaged"}),
+        **config.model_dump(include={"sql", "where", "workers"}),
+        "budget_bytes": _budget(config),
         "intervals": bootstrap(asked.bootstrap.n, asked.bootstrap.seed) if isinstance(asked, Intervals) else "analytic",
         "costs": None if config.costs is None else config.costs.bound(),
     }
+
+
+def _budget(config: Config) -> int:
+    try:
+        return in_bytes(config.memory)
+    except ValueError as error:
+        raise ConfigError(f"--memory is {error}.") from None
 
 
 def one_or_many(config: Config) -> Any:

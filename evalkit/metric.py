@@ -17,6 +17,7 @@ Everything else (slices, weights, intervals, merging, devices) is inherited.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -215,8 +216,21 @@ class Metric:
 
         return evaluate_arrays(self, arrays, weight=weight, unit=unit, level=level)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles a metric by its name in its module, and what is bound to it."""
+        return _restored, (self.function.__module__, self.function.__qualname__, dict(self.parameters))
+
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
+
+
+def _restored(module: str, name: str, parameters: Mapping[str, Parameter]) -> Metric:
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    if not isinstance(found, Metric):
+        raise TypeError(f"{name} in {module} is no metric, but {type(found).__name__}")
+    return found.bind(**parameters)
 
 
 def _reads_as_number(text: str) -> bool:

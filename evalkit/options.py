@@ -20,6 +20,16 @@ class Task(StrEnum):
     regression = "regression"
 
 
+class EngineName(StrEnum):
+    """What collects sums."""
+
+    auto = "auto"
+    memory = "memory"
+    local = "local"
+    pool = "pool"
+    beam = "beam"
+
+
 Out = Annotated[
     str | None, typer.Option("--out", "-o", metavar="DIR", help="The folder that results are written into.")
 ]

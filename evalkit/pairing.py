@@ -339,7 +339,8 @@ class RowInfluences:
         self._rows, self._statistic, self._sums = _rows(evaluation), statistic, sums
         self._values: Floats | None = None
         if isinstance(sums, ScoreSums):
-            self._keys = score_keys.keys(self._rows.score, sums.probabilities).astype(np.int64) >> sums.shift
+            keys = score_keys.keys(self._rows.score, sums.probabilities)
+            self._keys = keys if sums.bins is None else sums.bins.of(keys)
             self._by_key = np.argsort(self._keys)
         elif not statistic.pivoted:
             with scoped():

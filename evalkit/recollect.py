@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit import saved_rows
-from evalkit.collect import Options, Rows
-from evalkit.engines import local
+from evalkit.collect import Options, Rows, collect
+from evalkit.needs import Need, needs
 from evalkit.results import Evaluation
 from evalkit.slicing.cubes import Cube, cubes
-from evalkit.statistic import Statistic
 from evalkit.sums import AnySums
 
 
@@ -30,9 +29,9 @@ class Layout:
     offsets: Sequence[int]
     taken: np.ndarray[tuple[int], np.dtype[np.int64]]
 
-    def sums(self, statistics: Sequence[Statistic], rows: Rows) -> dict[str, AnySums]:
+    def sums(self, needs: Sequence[Need], rows: Rows) -> dict[str, AnySums]:
         """Returns the sums of these rows in the plan's slices, by the identity of the statistic."""
-        found = local.run(statistics, rows, self.cells, self.offsets, Options())
+        found = collect(needs, rows, self.cells, self.offsets, Options())
         return {identity: sums.take(self.taken) for identity, sums in found.items()}
 
 
@@ -53,6 +52,5 @@ def recollected(evaluation: Evaluation, rows: Rows, where: Layout) -> Evaluation
     """Returns the evaluation of other rows in the same places."""
     if evaluation.rows is None:
         raise ValueError("no rows are kept")
-    statistics = list({m.statistic.identity: m.statistic for _, m in evaluation.metrics}.values())
-    sums = where.sums(statistics, rows)
+    sums = where.sums(needs([m for _, m in evaluation.metrics]), rows)
     return replace(evaluation, sums=sums, rows=replace(evaluation.rows, rows=rows))

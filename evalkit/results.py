@@ -115,6 +115,7 @@ class Evaluation:
         n: the number of rows with a positive weight.
         dropped: rows dropped as invalid.
         seconds: time taken by step.
+        skipped: files that could not be read and were left out.
     """
 
     model: str
@@ -127,6 +128,7 @@ class Evaluation:
     n: int = 0
     dropped: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
     def add(self, other: Evaluation, sign: int = 1) -> Evaluation:
         """Returns the evaluation of both sets of rows; with sign -1, of these without the others."""
@@ -144,7 +146,7 @@ class Evaluation:
             if isinstance(left, ScoreSums) and isinstance(right, ScoreSums):
                 sums[identity] = left.add(right, sign)
             elif isinstance(left, FieldSums) and isinstance(right, FieldSums):
-                sums[identity] = _added(statistics[identity], left, right, sign)
+                sums[identity] = added(statistics[identity], left, right, sign)
             else:
                 raise DataError(f'The sums of "{identity}" differ in form; they do not add.')
         return replace(
@@ -156,6 +158,7 @@ class Evaluation:
             dropped=self.dropped + sign * other.dropped,
             source=f"{self.source} {'+' if sign > 0 else '-'} {other.source}",
             seconds={},
+            skipped=tuple(sorted({*self.skipped, *other.skipped})),
         )
 
     def _refuse_other_definition(self, other: Evaluation) -> None:
@@ -211,7 +214,7 @@ class Evaluation:
         return sums.margin().count.sum(1)
 
 
-def _added(statistic: Statistic, left: FieldSums, right: FieldSums, sign: int) -> FieldSums:
+def added(statistic: Statistic, left: FieldSums, right: FieldSums, sign: int) -> FieldSums:
     """Adds sums at the left's pivots, at the right's in slices where the left has no rows."""
     if left.pivot is None or right.pivot is None:
         return left.add(right, sign)

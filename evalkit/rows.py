@@ -13,7 +13,7 @@ import numpy as np
 
 from evalkit.collect import GROUPS, Rows
 from evalkit.errors import DataError, UsageError, listing
-from evalkit.hashing import group_of
+from evalkit.hashing import group_of, hash64
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,6 +54,33 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where rows stand in a larger whole, and what is known of all of it.
+
+    Attributes:
+        name: the file, for messages.
+        start: the number of rows before these in the file.
+        labels: the positive and the negative label.
+        probabilities: whether all scores lie in [0, 1].
+    """
+
+    name: str = ""
+    start: int = 0
+    labels: tuple[Any, Any] | None = None
+    probabilities: bool | None = None
+
+    def numbers(self, n: int) -> NDArray[np.uint64]:
+        """Returns a number for each of n rows that does not depend on how the file is cut."""
+        numbers = np.arange(self.start, self.start + n).astype(np.uint64)
+        return numbers + hash64([self.name]) if self.name else numbers
+
+    def row(self, mask: NDArray[np.bool_]) -> str:
+        """Names the first row of a mask."""
+        of = f" of {self.name}" if self.name else ""
+        return f"row {self.start + int(mask.argmax()):,}{of} (counting from 0)"
+
+
+@dataclass(frozen=True)
 class Checked:
     """Rows that may be evaluated.
 
@@ -82,6 +109,7 @@ def check(
     positive: Any,
     drop_invalid: bool,
     grouped: bool = False,
+    origin: Origin | None = None,
 ) -> Checked:
     """Returns the rows of a frame, or raises DataError for what cannot be evaluated.
 
@@ -92,33 +120,38 @@ def check(
         positive: the positive label, where labels are not 0 and 1.
         drop_invalid: whether rows with null, NaN or infinite values are dropped instead of refused.
         grouped: whether rows without units are hashed to groups all the same.
+        origin: what the whole, of which the frame is a part, is known to hold; None: the frame is the whole.
     """
+    place = origin or Origin()
+    numbers = place.numbers(frame.height) if grouped else np.zeros(0, dtype=np.uint64)
     invalid = _invalid(frame, columns)
-    weights = None if columns.weight is None else _weights(frame[columns.weight])
+    weights = None if columns.weight is None else _weights(frame[columns.weight], place)
     dropped = 0
     if invalid:
         bad = np.logical_or.reduce([mask for _, mask, _ in invalid])
         if not drop_invalid:
             name, mask, what = invalid[0]
             raise DataError(
-                f'"{name}" has {int(mask.sum()):,} {what}, the first in row {int(mask.argmax()):,} (counting from 0); '
+                f'"{name}" has {int(mask.sum()):,} {what}, the first in {place.row(mask)}; '
                 "repair them, or drop such rows with drop_invalid."
             )
         dropped = int(bad.sum())
         frame = frame.filter(~bad)
         weights = None if weights is None else weights[~bad]
+        numbers = numbers[~bad] if grouped else numbers
     if weights is not None and (weights == 0).any():
         frame = frame.filter(weights > 0)
+        numbers = numbers[weights > 0] if grouped else numbers
         weights = weights[weights > 0]
-    if not frame.height:
+    if not frame.height and origin is None:
         raise DataError("No valid rows are left." if dropped else "Every row has weight 0.")
     score = None if columns.score is None else _floats(frame[columns.score], "scores")
-    label, prediction, task, positive = _label_and_prediction(frame, columns, task, positive)
+    label, prediction, task, positive = _label_and_prediction(frame, columns, task, positive, place)
     group = None
     if columns.unit is not None:
         group = group_of(units(frame[columns.unit]), GROUPS)
     elif grouped:
-        group = group_of(units(frame[columns.id]) if columns.id else np.arange(frame.height), GROUPS)
+        group = group_of(units(frame[columns.id]) if columns.id else numbers, GROUPS)
     rows = Rows(
         n=frame.height,
         label=label,
@@ -127,9 +160,29 @@ def check(
         columns={name: _floats(frame[name], "values").astype(np.float64) for name in columns.extra},
         weight=weights,
         group=group,
-        probabilities=score is not None and bool(score.min() >= 0 and score.max() <= 1),
+        probabilities=_within_one(score, columns, place),
     )
     return Checked(rows, frame, task, dropped, positive)
+
+
+def _within_one(score: NDArray[Any] | None, columns: Columns, place: Origin) -> bool:
+    """Returns whether all scores lie in [0, 1]; what was said of the whole holds for every part."""
+    if score is None or place.probabilities is False:
+        return False
+    inside = not len(score) or bool(score.min() >= 0 and score.max() <= 1)
+    if place.probabilities and not inside:
+        outside = (score < 0) | (score > 1)
+        raise DataError(
+            f'"{columns.score}" holds {score[outside.argmax()]:g} in {place.row(outside)}, where scores before lie in '
+            "[0, 1]: give data that can be read twice, such as a file."
+        )
+    return inside
+
+
+def kept(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """Returns the rows that are evaluated: valid ones with a positive weight."""
+    frame, _ = valid_in_all(frame, [columns])
+    return frame if columns.weight is None else frame.filter(frame[columns.weight] > 0)
 
 
 def valid_in_all(frame: pl.DataFrame, roles: Sequence[Columns]) -> tuple[pl.DataFrame, int]:
@@ -158,13 +211,12 @@ def _invalid(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, NDArray[n
     return found
 
 
-def _weights(series: pl.Series) -> NDArray[np.float64]:
+def _weights(series: pl.Series, place: Origin) -> NDArray[np.float64]:
     weights = _floats(series, "weights").astype(np.float64)
     negative = weights < 0
     if negative.any():
         raise DataError(
-            f'"{series.name}" has {int(negative.sum()):,} negative weights, the first in row '
-            f"{int(negative.argmax()):,} (counting from 0)."
+            f'"{series.name}" has {int(negative.sum()):,} negative weights, the first in {place.row(negative)}.'
         )
     return weights
 
@@ -191,7 +243,7 @@ def units(series: pl.Series) -> Any:
 
 
 def _label_and_prediction(
-    frame: pl.DataFrame, columns: Columns, task: Task | None, positive: Any
+    frame: pl.DataFrame, columns: Columns, task: Task | None, positive: Any, place: Origin
 ) -> tuple[Any, Any, Task, Any]:
     label = None if columns.label is None else frame[columns.label]
     prediction = None if columns.prediction is None else frame[columns.prediction]
@@ -208,8 +260,24 @@ def _label_and_prediction(
             task,
             None,
         )
-    codes, positive, negative = _binary(label, positive)
+    if place.labels is not None:
+        positive, negative = place.labels
+        codes = _known_labels(label, positive, negative, place)
+    else:
+        codes, positive, negative = _binary(label, positive)
     return codes, None if prediction is None else _decisions(prediction, positive, negative), task, positive
+
+
+def _known_labels(label: pl.Series, positive: Any, negative: Any, place: Origin) -> NDArray[np.int8]:
+    """Returns 0 and 1 of labels of which both values are known."""
+    ones = (label == positive).to_numpy()
+    strange = ~ones if negative is None else ~ones & (label != negative).to_numpy()
+    if strange.any():
+        raise DataError(
+            f'"{label.name}" holds {label[int(strange.argmax())]!r} in {place.row(strange)}; the labels are '
+            f"{positive!r} and {negative!r}."
+        )
+    return ones.view(np.int8)
 
 
 def _looks_binary(label: pl.Series) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HALF = {"float32": 0x3F000000, "float64": 0x3FE0000000000000}
-_INTEGER = {"float32": "int32", "float64": "int64"}
+INTEGER = {"float32": "int32", "float64": "int64"}
 
 
 def keys(values: Any, probabilities: bool) -> Any:
@@ -33,7 +33,7 @@ def keys(values: Any, probabilities: bool) -> Any:
     name = str(values.dtype)
     if not probabilities:
         bits = _bits(values + xp.zeros((), values.dtype), name)
-        top = np.iinfo(_INTEGER[name]).max
+        top = np.iinfo(INTEGER[name]).max
         return xp.where(bits < 0, bits ^ xp.asarray(top, bits.dtype), bits)
     low = values <= 0.5
     near = xp.where(low, values, 1 - values) + xp.zeros((), values.dtype)
@@ -43,7 +43,7 @@ def keys(values: Any, probabilities: bool) -> Any:
 
 def scores(key: NDArray[Any], dtype: str, probabilities: bool) -> NDArray[Any]:
     """Returns the score of each full key; the inverse of `keys`."""
-    integers = key.astype(_INTEGER[dtype])
+    integers = key.astype(INTEGER[dtype])
     if not probabilities:
         top = np.iinfo(integers.dtype).max
         return np.where(integers < 0, integers ^ integers.dtype.type(top), integers).view(dtype)
@@ -54,20 +54,12 @@ def scores(key: NDArray[Any], dtype: str, probabilities: bool) -> NDArray[Any]:
     return result
 
 
-def bin_edges(key: NDArray[Any], shift: int, dtype: str, probabilities: bool) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns the lowest and highest score of each bin, whose key lacks its last `shift` bits."""
-    low = key.astype(np.int64) << shift
-    high = low + ((1 << shift) - 1)
-    limit = 2 * _HALF[dtype] if probabilities else np.iinfo(_INTEGER[dtype]).max
-    return scores(low, dtype, probabilities), scores(np.minimum(high, limit), dtype, probabilities)
-
-
 def _bits(values: Any, name: str) -> Any:
     if isinstance(values, np.ndarray | np.generic):
-        return values.view(_INTEGER[name])
+        return values.view(INTEGER[name])
     import jax
 
-    return jax.lax.bitcast_convert_type(values, _INTEGER[name])
+    return jax.lax.bitcast_convert_type(values, INTEGER[name])
 
 
 def _namespace(values: Any) -> Any:

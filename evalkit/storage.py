@@ -14,7 +14,7 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +28,9 @@ from evalkit.interrupts import held_back, unfinished
 from evalkit.interval import Bootstrap
 from evalkit.results import Evaluation, Plan, Result, Settings
 from evalkit.rows import Columns
+from evalkit.score_bins import ScoreBins
 from evalkit.slicing.spec import Dimension, SliceKey, SliceSet
+from evalkit.statistic import Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 
     from evalkit.comparison import Comparison
     from evalkit.gates.verdict import Verdict
+    from evalkit.metric import Metric
 
-FORMAT = 1
+    Metrics = Sequence[tuple[str, Metric]]
+
+FORMAT = 2
 _SCORE_ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
 
 
@@ -69,10 +74,10 @@ def save(
         InternalError: the disk is full.
     """
     target = _replaceable(folder, overwrite=overwrite)
-    with _written_aside(target) as aside:
+    with written_aside(target) as aside:
         run = {**describe(result), **(extra or {})}
         _write_tables(result, aside)
-        _write_sums(result, aside / "sums")
+        write_sums(result, aside / "sums")
         run["files"] = [*saved_rows.write(result, aside), "metrics.parquet", "metrics.json", "sums", "run.json"]
         for name, text in (texts or {}).items():
             (aside / name).write_text(text, encoding="utf-8")
@@ -108,7 +113,7 @@ def save_verdict(
         InternalError: the disk is full.
     """
     target = _replaceable(folder, overwrite=overwrite)
-    with _written_aside(target) as aside:
+    with written_aside(target) as aside:
         run = {**describe(result), "command": "gate", "gates": verdict.times_used, "files": ["run.json"]}
         if comparison is not None:
             run["comparison"] = _describe_comparison(comparison)
@@ -163,7 +168,7 @@ def require_own(folder: Path) -> None:
 
 
 @contextmanager
-def _written_aside(target: Path) -> Iterator[Path]:
+def written_aside(target: Path) -> Iterator[Path]:
     """Gives a folder beside the target that takes its place at the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -308,6 +313,7 @@ def _describe_one(evaluation: Evaluation) -> dict[str, Any]:
         "source": evaluation.source,
         "rows": evaluation.n,
         "dropped": evaluation.dropped,
+        "skipped": list(evaluation.skipped),
         "task": settings.task,
         "columns": asdict(settings.columns),
         "positive": settings.positive,
@@ -341,23 +347,60 @@ def fingerprint(evaluation: Evaluation) -> str | None:
 # --- sums ---
 
 
-def _write_sums(result: Result, folder: Path) -> None:
+def write_sums(result: Result, folder: Path) -> None:
+    """Writes the sums of a result's evaluations, and what they are of, into a new folder."""
     folder.mkdir()
     plans = []
     for number, evaluation in enumerate(result.evaluations):
         files = {}
         for place, (identity, sums) in enumerate(evaluation.sums.items()):
-            name = f"{number}-{place}.parquet"
-            _sums_frame(sums).write_parquet(folder / name)
-            files[identity] = {"file": name, **_sums_header(sums)}
-        plans.append(_plan_json(evaluation) | {"sums": files})
+            files[identity] = _write_one(sums, folder, f"{number}-{place}")
+        plans.append(_plan_json(evaluation) | {"sums": files, "statistics": definitions(evaluation)})
     text = json.dumps({"format": FORMAT, "evaluations": plans}, indent=1)
     (folder / "plan.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _sums_frame(sums: AnySums) -> pl.DataFrame:
+def _write_one(sums: AnySums, folder: Path, name: str) -> dict[str, Any]:
+    """Writes sums, and beside a histogram its bins and the finer one, and returns what tells where and how."""
+    _sums_frame(sums).write_parquet(folder / f"{name}.parquet")
+    header = {"file": f"{name}.parquet", **_sums_header(sums)}
+    if isinstance(sums, ScoreSums):
+        header["bins"] = None
+        if sums.bins is not None:
+            header["bins"] = f"{name}-bins.parquet"
+            _frame({"starts": sums.bins.starts}).write_parquet(folder / f"{name}-bins.parquet")
+        header["fine"] = None if sums.fine is None else _write_one(sums.fine, folder, f"{name}-fine")
+    return header
+
+
+def definitions(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns what each statistic sums, by its identity: sums of other definitions are not read, nor added."""
+    found = {m.statistic.identity: m.statistic for _, m in evaluation.metrics}
+    return {identity: _definition(statistic) for identity, statistic in found.items()}
+
+
+def _definition(statistic: Statistic) -> dict[str, Any]:
+    parameters = {name: value if _plain(value) else str(value) for name, value in statistic.parameters.items()}
+    return {
+        "name": statistic.name,
+        "form": statistic.form,
+        "fields": list(statistic.fields),
+        "parameters": parameters,
+    }
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | None)
+
+
+def _frame(arrays: Mapping[str, Any]) -> pl.DataFrame:
+    """Returns a frame of the arrays that there are."""
     import polars as pl
 
+    return pl.DataFrame({name: array for name, array in arrays.items() if array is not None})
+
+
+def _sums_frame(sums: AnySums) -> pl.DataFrame:
     if isinstance(sums, ScoreSums):
         arrays: dict[str, Any] = {name: getattr(sums, name) for name in _SCORE_ARRAYS}
     else:
@@ -369,12 +412,12 @@ def _sums_frame(sums: AnySums) -> pl.DataFrame:
             arrays[name] = None if array is None else array[place].reshape(len(place[0]), -1)
         if sums.largest is not None and not sums.clustered:
             arrays["largest"] = sums.largest
-    return pl.DataFrame({name: array for name, array in arrays.items() if array is not None})
+    return _frame(arrays)
 
 
 def _sums_header(sums: AnySums) -> dict[str, Any]:
     if isinstance(sums, ScoreSums):
-        names = ("shift", "dtype", "probabilities", "size")
+        names = ("dtype", "probabilities", "size")
         return {"form": "scores", **{name: getattr(sums, name) for name in names}}
     header = {"form": "fields", "count": sums.count.shape, "total": sums.total.shape, "pivot": _listed(sums.pivot)}
     return {**header, "largest": _listed(sums.largest)} if sums.clustered else header
@@ -393,6 +436,7 @@ def _plan_json(evaluation: Evaluation) -> dict[str, Any]:
         "source": evaluation.source,
         "rows": evaluation.n,
         "dropped": evaluation.dropped,
+        "skipped": list(evaluation.skipped),
         "metrics": [
             {"name": name, "metric": m.name_of_function, "parameters": dict(m.parameters)}
             for name, m in evaluation.metrics
@@ -427,19 +471,35 @@ def load(folder: str | Path, *, rows: bool = False) -> Result:
     import polars as pl
 
     path = Path(folder)
-    plan_file = path / "sums" / "plan.json"
-    if not plan_file.exists():
+    if not (path / "sums" / "plan.json").exists():
         raise DataError(f"{path} holds no saved evaluation (no sums/plan.json).")
     try:
-        saved = json.loads(plan_file.read_text(encoding="utf-8"))
-        if saved.get("format") != FORMAT:
-            raise DataError(f"{path} was saved in format {saved.get('format')}; this version reads format {FORMAT}.")
-        evaluations = [_evaluation(entry, path / "sums") for entry in saved["evaluations"]]
+        evaluations = read_sums(path / "sums")
         return Result(saved_rows.read(path, evaluations) if rows else evaluations)
     except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"The saved evaluation in {path} is damaged: {error}.") from error
+
+
+def read_sums(folder: Path, metrics: Sequence[Metrics] | None = None) -> list[Evaluation]:
+    """Returns the evaluations whose sums `write_sums` wrote, without rows.
+
+    Args:
+        folder: where they are.
+        metrics: names and metrics of each evaluation; None: those of evalkit with the names that were saved.
+
+    Raises:
+        DataError: they are of another format, or a statistic is now defined otherwise.
+    """
+    saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    if saved.get("format") != FORMAT:
+        raise DataError(
+            f"{folder.parent} was saved in format {saved.get('format')}, and this version reads format {FORMAT}; "
+            "evaluate again."
+        )
+    given = [None] * len(saved["evaluations"]) if metrics is None else metrics
+    return [_evaluation(entry, folder, own) for entry, own in zip(saved["evaluations"], given, strict=True)]
 
 
 def _keys(saved: Any) -> tuple[tuple[SliceKey, ...], ...]:
@@ -450,42 +510,65 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _evaluation(saved: Mapping[str, Any], folder: Path) -> Evaluation:
-    from evalkit.metrics import catalog
-
+def _evaluation(saved: Mapping[str, Any], folder: Path, metrics: Metrics | None) -> Evaluation:
     settings = dict(saved["settings"])
     columns = Columns(**{**settings["columns"], "extra": tuple(settings["columns"]["extra"])})
     bootstrap = None if settings["bootstrap"] is None else Bootstrap(**settings["bootstrap"])
-    known = catalog()
-    metrics = []
-    for entry in saved["metrics"]:
-        if entry["metric"] not in known:
-            raise DataError(f'The metric "{entry["metric"]}" is not one of evalkit\'s; load needs its definition.')
-        metrics.append((entry["name"], known[entry["metric"]].bind(**entry["parameters"])))
     sets = tuple(
         SliceSet(tuple(Dimension(d["name"], d["form"], _tuples(d["argument"])) for d in dimensions))
         for dimensions in saved["slice_sets"]
     )
-    return Evaluation(
+    made = Evaluation(
         model=saved["model"],
-        metrics=tuple(metrics),
+        metrics=tuple(_metrics_named(saved["metrics"]) if metrics is None else metrics),
         plan=Plan(sets, _keys(saved["slices"]), _keys(saved["suppressed"])),
-        sums={identity: _read_sums(header, folder) for identity, header in saved["sums"].items()},
+        sums={identity: _read_one(header, folder) for identity, header in saved["sums"].items()},
         settings=Settings(**{**settings, "columns": columns, "bootstrap": bootstrap}),
         source=saved["source"],
         n=saved["rows"],
         dropped=saved["dropped"],
+        skipped=tuple(saved["skipped"]),
     )
+    _require_definitions(made, saved["statistics"])
+    return made
 
 
-def _read_sums(header: Mapping[str, Any], folder: Path) -> AnySums:
+def _metrics_named(saved: Sequence[Mapping[str, Any]]) -> Metrics:
+    from evalkit.metrics import catalog
+
+    known = catalog()
+    unknown = next((entry["metric"] for entry in saved if entry["metric"] not in known), None)
+    if unknown is not None:
+        raise DataError(f'The metric "{unknown}" is not one of evalkit\'s; load needs its definition.')
+    return [(entry["name"], known[entry["metric"]].bind(**entry["parameters"])) for entry in saved]
+
+
+def _require_definitions(evaluation: Evaluation, saved: Mapping[str, Any]) -> None:
+    """Refuses sums of a statistic that is now defined otherwise."""
+    known = json.loads(json.dumps(definitions(evaluation)))
+    for identity, definition in saved.items():
+        if identity in known and known[identity] != definition:
+            part = next(part for part, value in known[identity].items() if definition.get(part) != value)
+            raise DataError(
+                f'The saved sums of "{identity}" have other {part} ({definition.get(part)!r}) than this version '
+                f"({known[identity][part]!r}); evaluate again."
+            )
+
+
+def _read_one(header: Mapping[str, Any], folder: Path) -> AnySums:
     import polars as pl
 
     frame = pl.read_parquet(folder / header["file"])
     arrays = {name: frame[name].to_numpy() for name in frame.columns}
     if header["form"] == "scores":
         parts = {name: arrays.get(name) for name in _SCORE_ARRAYS}
-        return ScoreSums(**{**parts, **{n: header[n] for n in ("shift", "dtype", "probabilities", "size")}})
+        kept: dict[str, Any] = {name: header[name] for name in ("dtype", "probabilities", "size")}
+        bins = None
+        if header["bins"] is not None:
+            starts = pl.read_parquet(folder / header["bins"])["starts"].to_numpy()
+            bins = ScoreBins(starts, header["dtype"], header["probabilities"])
+        fine = None if header["fine"] is None else _read_one(header["fine"], folder)
+        return ScoreSums(**parts, **kept, bins=bins, fine=fine)  # type: ignore[arg-type]
     place = tuple(arrays[f"axis{axis}"] for axis in range(sum(n.startswith("axis") for n in arrays)))
     count = np.zeros(header["count"], dtype=np.int64)
     total = np.zeros(header["total"])

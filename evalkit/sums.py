@@ -5,16 +5,16 @@ Sums of other rows, days or machines are added with `add` once their slices are 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit import score_keys
-from evalkit.errors import DataError
+from evalkit.score_sums import ScoreSums, regroup
 from evalkit.statistic import Statistic
+
+__all__ = ["AnySums", "FieldSums", "ScoreSums", "regroup"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,9 +98,6 @@ class FieldSums:
         return FieldSums(count, _held(total, count), _held(square, count), largest, self.pivot)
 
 
-_ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
-
-
 def _matrices(rows: Sequence[Sequence[Any]], n: int) -> Floats:
     """Lays a matrix of numbers and [n] arrays out as [n, rows, columns]."""
     return np.stack([np.stack([np.broadcast_to(v, n) for v in row], axis=-1) for row in rows], axis=-2).astype(float)
@@ -120,149 +117,6 @@ def _held(array: Any, count: Counts) -> Any:
     while empty.ndim < array.ndim:
         empty = empty[..., None]
     return np.where(empty, 0.0, array)
-
-
-@dataclass(frozen=True)
-class ScoreSums:
-    """The histogram of scores and labels in each slice, an entry for each that occurs, in order.
-
-    Attributes:
-        slices: [entries] int32, ascending.
-        keys: [entries] int64, ascending within a slice; keys of scores without their last `shift` bits.
-        groups: [entries] int32, ascending within a key; None where rows are independent.
-        count: [entries, 2] rows with label 0 and 1.
-        total: [entries, 2] summed weights; None where there are none, then the counts.
-        square: [entries, 2] summed squared weights; None likewise.
-        shift: how many low bits of the keys were dropped; 0 is exact.
-        dtype: the scores' own, `float32` or `float64`.
-        probabilities: how the keys were made.
-        size: the number of slices.
-    """
-
-    slices: NDArray[np.int32]
-    keys: NDArray[np.int64]
-    groups: NDArray[np.int32] | None
-    count: Counts
-    total: Floats | None
-    square: Floats | None
-    shift: int
-    dtype: str
-    probabilities: bool
-    size: int
-
-    @property
-    def clustered(self) -> bool:
-        """Whether entries are kept apart by groups of units."""
-        return self.groups is not None
-
-    @functools.cached_property
-    def weights(self) -> Floats:
-        """Summed weights [entries, 2]."""
-        return self.count.astype(np.float64) if self.total is None else self.total
-
-    @functools.cached_property
-    def squares(self) -> Floats:
-        """Summed squared weights [entries, 2]."""
-        return self.weights if self.square is None else self.square
-
-    def scores(self) -> Floats:
-        """Returns the score of each entry; the middle of its bin where bits were dropped."""
-        low, high = score_keys.bin_edges(self.keys, self.shift, self.dtype, self.probabilities)
-        if self.shift == 0:
-            return low.astype(np.float64)
-        return (low.astype(np.float64) + high.astype(np.float64)) / 2
-
-    def margin(self) -> ScoreSums:
-        """Returns the sums over groups."""
-        return self if self.groups is None else regroup(replace(self, groups=None))
-
-    def place(self, index: NDArray[np.int64], slices: int) -> ScoreSums:
-        """Returns the sums with slice i moved to `index[i]` among `slices`."""
-        return regroup(replace(self, slices=index[self.slices].astype(np.int32), size=slices), ordered=False)
-
-    def take(self, index: NDArray[np.int64]) -> ScoreSums:
-        """Returns the sums of some slices."""
-        place = np.full(self.size, -1, dtype=np.int64)
-        place[index] = np.arange(len(index))
-        kept = place[self.slices] >= 0
-        cut = replace(self, **_each(self, _ARRAYS, lambda array: array[kept]))
-        return regroup(replace(cut, slices=place[cut.slices].astype(np.int32), size=len(index)), ordered=False)
-
-    def coarser(self, shift: int) -> ScoreSums:
-        """Returns the roll-up whose keys lack their last `shift` bits."""
-        if shift <= self.shift:
-            return self
-        return regroup(replace(self, keys=self.keys >> (shift - self.shift), shift=shift), ordered=self.groups is None)
-
-    def add(self, other: ScoreSums, sign: int = 1) -> ScoreSums:
-        """Adds (or with sign -1 subtracts) sums of the same slices, at the coarser of the two resolutions."""
-        mine, theirs = _alike(self, other)
-        weighted = mine.total is not None or theirs.total is not None
-        joined = replace(
-            mine,
-            slices=np.concatenate([mine.slices, theirs.slices]),
-            keys=np.concatenate([mine.keys, theirs.keys]),
-            groups=None
-            if mine.groups is None or theirs.groups is None
-            else np.concatenate([mine.groups, theirs.groups]),
-            count=np.concatenate([mine.count, sign * theirs.count]),
-            total=np.concatenate([mine.weights, sign * theirs.weights]) if weighted else None,
-            square=np.concatenate([mine.squares, sign * theirs.squares]) if weighted else None,
-        )
-        return regroup(joined, ordered=False)
-
-
-def _alike(left: ScoreSums, right: ScoreSums) -> tuple[ScoreSums, ScoreSums]:
-    if left.dtype != right.dtype:
-        raise DataError(f"Scores are {left.dtype} in one evaluation and {right.dtype} in the other; they do not add.")
-    if left.probabilities != right.probabilities:
-        left, right = _ordered_bits(left), _ordered_bits(right)
-    shift = max(left.shift, right.shift)
-    return left.coarser(shift), right.coarser(shift)
-
-
-def _ordered_bits(sums: ScoreSums) -> ScoreSums:
-    if not sums.probabilities:
-        return sums
-    if sums.shift:
-        raise DataError("Binned scores in [0, 1] do not add to scores outside it.")
-    scores = score_keys.scores(sums.keys, sums.dtype, probabilities=True)
-    return replace(sums, keys=score_keys.keys(scores, probabilities=False).astype(np.int64), probabilities=False)
-
-
-def regroup(sums: ScoreSums, ordered: bool = True) -> ScoreSums:
-    """Adds up entries of the same slice, key and group and drops those without rows.
-
-    Args:
-        sums: entries in any order where `ordered` is False.
-        ordered: whether equal entries already stand together in order.
-    """
-    if not ordered:
-        last = (sums.groups,) if sums.groups is not None else ()
-        order = np.lexsort((*last, sums.keys, sums.slices))
-        sums = replace(sums, **_each(sums, _ARRAYS, lambda array: array[order]))
-    if not len(sums.keys):
-        return sums
-    new = (np.diff(sums.slices) != 0) | (np.diff(sums.keys) != 0)
-    if sums.groups is not None:
-        new |= np.diff(sums.groups) != 0
-    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
-    count = np.add.reduceat(sums.count, starts, axis=0)
-    kept = count.any(axis=1)
-    starts_kept = starts[kept]
-
-    def added(array: Floats | None) -> Floats | None:
-        return None if array is None else np.where(count == 0, 0.0, np.add.reduceat(array, starts, axis=0))[kept]
-
-    return replace(
-        sums,
-        slices=sums.slices[starts_kept],
-        keys=sums.keys[starts_kept],
-        groups=None if sums.groups is None else sums.groups[starts_kept],
-        count=count[kept],
-        total=added(sums.total),
-        square=added(sums.square),
-    )
 
 
 AnySums = FieldSums | ScoreSums

@@ -72,7 +72,7 @@ def _replicates(metrics: Sequence[Metric], evaluation: Evaluation, identity: str
     n, seed = (asked.n, asked.seed) if asked else (resample.DEFAULT_REPLICATES, 0)
     if isinstance(sums, FieldSums) and not sums.clustered and asked is None:
         return {}
-    drawn = resample.replicates([metrics[i] for i in chosen], sums, n, seed)
+    drawn = resample.replicates([metrics[i] for i in chosen], sums, n, seed, evaluation.plan.slices)
     return {index: drawn[place] for place, index in enumerate(chosen)}
 
 

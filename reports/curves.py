@@ -47,7 +47,7 @@ def curves(result: Result) -> Part:
             least=LEAST_OF_A_CLASS,
             below=below,
             most=MOST_POINTS,
-            binned=any(sums.shift for sums in margins.values()),
+            binned=any(sums.bins is not None for sums in margins.values()),
             clustered=any(e.settings.clustered for e in evaluations),
         ),
         {"groups": sets, "models": [e.model for e in evaluations], "points": points},

@@ -7,7 +7,7 @@ row falls in one cell of sex x race, and all three sets are sums of cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_SHARED_CELLS = 4096
-_MOST_DENSE_CELLS = 1 << 24
+MOST_DENSE_CELLS = 1 << 24
 _BLOCK = 1 << 18
 
 
@@ -65,31 +65,49 @@ def cubes(slice_sets: Sequence[SliceSet], coded: Mapping[Dimension, Coded], n: i
         n: the number of rows.
         limit: the most slices a set may have.
     """
+    sizes = {dimension: places(part) for dimension, part in coded.items()}
+    alone = {dimension for dimension, part in coded.items() if part.rows is not None}
+    groups = together(slice_sets, sizes, alone)
+    return [_cube(list(dimensions), list(members), slice_sets, coded, n, limit) for dimensions, members in groups]
+
+
+def together(
+    slice_sets: Sequence[SliceSet], sizes: Mapping[Dimension, int], alone: Collection[Dimension] = ()
+) -> list[tuple[tuple[Dimension, ...], tuple[int, ...]]]:
+    """Returns which slice sets share a cube: its dimensions, and the indices of the sets.
+
+    A cube of at most 4,096 cells is cheaper than a pass for each of its sets; beyond, a set has cells of its own unless
+    another's hold them.
+
+    Args:
+        slice_sets: frozen slice sets.
+        sizes: the places of each dimension.
+        alone: dimensions that may hold a row several times; their sets share nothing.
+    """
     shared: list[tuple[list[Dimension], list[int]]] = []
-    alone: list[int] = []
-    order = sorted(range(len(slice_sets)), key=lambda i: -_cells(slice_sets[i].dimensions, coded))
-    for index in order:
+    single: list[tuple[list[Dimension], list[int]]] = []
+
+    def cells(dimensions: Iterable[Dimension]) -> int:
+        return math.prod(sizes[dimension] for dimension in dimensions)
+
+    for index in sorted(range(len(slice_sets)), key=lambda i: -cells(slice_sets[i].dimensions)):
         dimensions = slice_sets[index].dimensions
-        if any(coded[d].rows is not None for d in dimensions):
-            alone.append(index)
+        if any(dimension in alone for dimension in dimensions):
+            single.append((list(dimensions), [index]))
             continue
-        for together, members in shared:
-            union = list(dict.fromkeys([*together, *dimensions]))
-            if set(union) == set(together) or _cells(union, coded) <= MOST_SHARED_CELLS:
-                together[:] = union
+        for joined, members in shared:
+            union = list(dict.fromkeys([*joined, *dimensions]))
+            if set(union) == set(joined) or cells(union) <= MOST_SHARED_CELLS:
+                joined[:] = union
                 members.append(index)
                 break
         else:
             shared.append((list(dimensions), [index]))
-    groups = [*shared, *((list(slice_sets[i].dimensions), [i]) for i in alone)]
-    return [_cube(dimensions, members, slice_sets, coded, n, limit) for dimensions, members in groups]
+    return [(tuple(dimensions), tuple(members)) for dimensions, members in (*shared, *single)]
 
 
-def _cells(dimensions: Sequence[Dimension], coded: Mapping[Dimension, Coded]) -> int:
-    return math.prod(_size(coded[d]) for d in dimensions)
-
-
-def _size(part: Coded) -> int:
+def places(part: Coded) -> int:
+    """Returns the number of places of a dimension: its values, and one for rows in none of them."""
     return len(part.values) + part.partial
 
 
@@ -101,21 +119,21 @@ def _cube(
     n: int,
     limit: int,
 ) -> Cube:
-    codes, rows = _codes([coded[d] for d in dimensions], n)
-    size = _cells(dimensions, coded)
-    if size <= _MOST_DENSE_CELLS:
-        present = _present(codes, size)
-        cell_codes, cell_indices = codes.astype(np.int32, copy=False), np.arange(size, dtype=np.int64)
+    codes, rows = cell_codes([coded[d] for d in dimensions], n)
+    size = math.prod(places(coded[d]) for d in dimensions)
+    if size <= MOST_DENSE_CELLS:
+        present = present_cells(codes, size)
+        cells, indices = codes.astype(np.int32, copy=False), np.arange(size, dtype=np.int64)
     else:
-        cell_indices, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
-        cell_codes, present = inverse.astype(np.int32), np.ones(len(cell_indices), dtype=bool)
+        indices, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
+        cells, present = inverse.astype(np.int32), np.ones(len(indices), dtype=bool)
     roll_ups = tuple(
-        _roll_up(index, slice_sets[index], dimensions, coded, cell_indices, present, limit) for index in members
+        _roll_up(index, slice_sets[index], dimensions, coded, indices, present, limit) for index in members
     )
-    return Cube(cell_codes, len(cell_indices), roll_ups, rows)
+    return Cube(cells, len(indices), roll_ups, rows)
 
 
-def _present(codes: NDArray[np.integer], size: int) -> NDArray[np.bool_]:
+def present_cells(codes: NDArray[np.integer], size: int) -> NDArray[np.bool_]:
     """Tells which cells hold a row; in blocks, since NumPy widens indices as it goes."""
     present = np.zeros(size, dtype=bool)
     for start in range(0, len(codes), _BLOCK):
@@ -125,9 +143,14 @@ def _present(codes: NDArray[np.integer], size: int) -> NDArray[np.bool_]:
     return present
 
 
-def _codes(parts: Sequence[Coded], n: int) -> tuple[NDArray[np.integer], NDArray[np.int64] | None]:
-    """Returns the cell of each member; a row outside a dimension takes that dimension's last place."""
-    wide = np.int64 if math.prod(_size(p) for p in parts) > np.iinfo(np.int32).max else np.int32
+def cell_codes(parts: Sequence[Coded], n: int) -> tuple[NDArray[np.integer], NDArray[np.int64] | None]:
+    """Returns the cell of each member among all that could be, and their rows where they are not row by row.
+
+    Args:
+        parts: the dimensions, the last one running fastest; a row outside one takes its last place.
+        n: the number of rows.
+    """
+    wide = np.int64 if math.prod(places(p) for p in parts) > np.iinfo(np.int32).max else np.int32
     codes: NDArray[np.integer] | None = None
     rows: NDArray[np.int64] | None = None
     for part in parts:
@@ -136,7 +159,7 @@ def _codes(parts: Sequence[Coded], n: int) -> tuple[NDArray[np.integer], NDArray
             rows, codes, own = _members(rows, codes, part.rows, own, n)
         elif rows is not None:
             own = own[rows]
-        codes = own.astype(wide, copy=False) if codes is None else codes * wide(_size(part)) + own
+        codes = own.astype(wide, copy=False) if codes is None else codes * wide(places(part)) + own
     return (np.zeros(n, dtype=np.int32) if codes is None else codes), rows
 
 
@@ -169,14 +192,14 @@ def _roll_up(
     limit: int,
 ) -> RollUp:
     """Finds the slice of each cell: its places in the set's own dimensions, in the set's own order."""
-    places, rest = {}, cell_indices
+    found, rest = {}, cell_indices
     for dimension in reversed(dimensions):
-        rest, places[dimension] = np.divmod(rest, _size(coded[dimension]))
+        rest, found[dimension] = np.divmod(rest, places(coded[dimension]))
     full = np.zeros(len(cell_indices), dtype=np.int64)
     inside = present.copy()
     for dimension in slice_set.dimensions:
-        inside &= places[dimension] < len(coded[dimension].values)
-        full = full * len(coded[dimension].values) + places[dimension]
+        inside &= found[dimension] < len(coded[dimension].values)
+        full = full * len(coded[dimension].values) + found[dimension]
     held = np.unique(full[inside])
     within(len(held), str(slice_set), limit)
     slices = np.where(inside, np.searchsorted(held, full), -1).astype(np.int32)

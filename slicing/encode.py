@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -61,33 +61,67 @@ def _freeze(dimension: Dimension, frame: pl.DataFrame) -> Dimension:
     if dimension.form == "top":
         if column.dtype.is_nested():
             raise ConfigError(f'top(...) is not for the list column "{dimension.name}".')
-        counts = column.drop_nulls().value_counts(sort=True).head(dimension.argument)
-        return replace(dimension, argument=(dimension.argument, tuple(sorted(counts[dimension.name].to_list()))))
-    numbers = _numbers(column)
-    numbers = numbers[np.isfinite(numbers)]
-    if not len(numbers):
+        return most_frequent(dimension, column.drop_nulls().value_counts())
+    held = numbers(column)
+    held = held[np.isfinite(held)]
+    if not len(held):
         raise DataError(f'"{dimension.name}" has no numbers to make quantile bins of.')
     inner = np.arange(1, dimension.argument) / dimension.argument
-    edges = np.unique(np.quantile(numbers, inner, method="higher"))
-    edges = edges[edges > numbers.min()]
-    return Dimension(dimension.name, "edges", tuple(float(edge) for edge in edges))
+    return at_quantiles(dimension, np.quantile(held, inner, method="higher"), held.min())
 
 
-def encode(slice_sets: Sequence[SliceSet], frame: pl.DataFrame, limit: int = DEFAULT_LIMIT) -> dict[Dimension, Coded]:
+def most_frequent(dimension: Dimension, counts: pl.DataFrame) -> Dimension:
+    """Freezes `top(n)`: its values are the most frequent ones, of equally frequent ones the first in order.
+
+    Args:
+        dimension: of the form `top`.
+        counts: the distinct values of the column, and `count`.
+    """
+    ordered = counts.sort("count", dimension.name, descending=[True, False]).head(dimension.argument)
+    return replace(dimension, argument=(dimension.argument, tuple(sorted(ordered[dimension.name].to_list()))))
+
+
+def at_quantiles(dimension: Dimension, quantiles: NDArray[np.float64], least: float) -> Dimension:
+    """Freezes `quantiles(n)`: edges where the inner quantiles are, without those that leave nothing below."""
+    edges = np.unique(quantiles)
+    return Dimension(dimension.name, "edges", tuple(float(edge) for edge in edges[edges > least]))
+
+
+Dictionaries = Mapping[str, Sequence[Any]]
+
+
+def encode(
+    slice_sets: Sequence[SliceSet],
+    frame: pl.DataFrame,
+    limit: int = DEFAULT_LIMIT,
+    *,
+    dictionaries: Dictionaries | None = None,
+    part: bool = False,
+) -> dict[Dimension, Coded]:
     """Returns the codes of every dimension of frozen slice sets.
 
     Args:
         slice_sets: from `freeze`.
         frame: the columns that they read.
         limit: the most values a column may have.
+        dictionaries: the values of columns that the frame holds as codes already, -1 for null.
+        part: whether the frame is a part of the rows, which need not hold each value that was asked for.
 
     Raises:
         ColumnError: a column is not there.
         DataError: a column has more values than `limit`, or they cannot be sliced by.
     """
     dimensions = list(dict.fromkeys(d for s in slice_sets for d in s.dimensions))
+    known = dictionaries or {}
+    if part:
+        return {d: _encode(d, frame, limit, known, part=True) for d in dimensions}
     with ThreadPoolExecutor() as pool:
-        return dict(zip(dimensions, pool.map(lambda d: _encode(d, frame, limit), dimensions), strict=True))
+        return dict(zip(dimensions, pool.map(lambda d: _encode(d, frame, limit, known), dimensions), strict=True))
+
+
+def by_code(dimension: Dimension) -> bool:
+    """Returns whether codes of a column's values are enough to slice by it, whatever the values are."""
+    return dimension.form == "column"
 
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
@@ -98,7 +132,8 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     return frame[name]
 
 
-def _numbers(column: pl.Series) -> NDArray[np.float64]:
+def numbers(column: pl.Series) -> NDArray[np.float64]:
+    """Returns a numeric column as float64, NaN where it is null; DataError for other columns."""
     import polars as pl
 
     if column.dtype == pl.Boolean or not column.dtype.is_numeric():
@@ -107,16 +142,20 @@ def _numbers(column: pl.Series) -> NDArray[np.float64]:
     return result
 
 
-def _encode(dimension: Dimension, frame: pl.DataFrame, limit: int) -> Coded:
+def _encode(
+    dimension: Dimension, frame: pl.DataFrame, limit: int, dictionaries: Dictionaries, *, part: bool = False
+) -> Coded:
     if dimension.form == "where":
         return _encode_condition(dimension, frame)
     column = _column(frame, dimension.name)
+    if dimension.name in dictionaries:
+        return _encode_known(column, dictionaries[dimension.name])
     if dimension.form == "edges":
         return _encode_bins(column, dimension.argument)
     if column.dtype.is_nested():
-        return _encode_list(dimension, column, limit)
+        return _encode_list(dimension, column, limit, part=part)
     if dimension.form == "values":
-        return _encode_chosen(column, dimension.argument)
+        return _encode_chosen(column, dimension.argument, part=part)
     if dimension.form == "top":
         return _encode_top(column, dimension.argument[1])
     return _encode_values(column, limit)
@@ -146,9 +185,9 @@ def _encode_condition(dimension: Dimension, frame: pl.DataFrame) -> Coded:
 
 
 def _encode_bins(column: pl.Series, edges: Sequence[float]) -> Coded:
-    numbers = _numbers(column)
-    codes = np.searchsorted(np.asarray(edges), numbers, side="right").astype(np.int32)
-    codes[np.isnan(numbers)] = len(edges) + 1
+    held = numbers(column)
+    codes = np.searchsorted(np.asarray(edges), held, side="right").astype(np.int32)
+    codes[np.isnan(held)] = len(edges) + 1
     bounds = [-math.inf, *edges, math.inf]
     names = [
         f"{'(' if low == -math.inf else '['}{edge_text(low)}, {edge_text(high)})" for low, high in pairwise(bounds)
@@ -156,15 +195,31 @@ def _encode_bins(column: pl.Series, edges: Sequence[float]) -> Coded:
     return Coded(codes, (*names, None))
 
 
-def _encode_chosen(column: pl.Series, values: Sequence[Any]) -> Coded:
+def _encode_known(column: pl.Series, values: Sequence[Any]) -> Coded:
+    """Takes the codes that a file holds already."""
+    codes = column.to_numpy()
+    texts = tuple(None if value is None else _text(value) for value in values)
+    if len(codes) and codes.min() < 0:
+        return Coded(np.where(codes < 0, np.int32(len(texts)), codes), (*texts, None))
+    return Coded(codes, texts)
+
+
+def require_held(dimension: Dimension, held: Collection[str | None]) -> None:
+    """Raises ConfigError where a value that was asked for does not occur."""
+    for value in dimension.argument:
+        text = None if value is None else _text(value)
+        if text not in held:
+            known = [v for v in held if v is not None]
+            raise ConfigError(
+                f'"{dimension.name}" holds no "{text}".{nearest(str(text), known)} Values: {listing(known)}.'
+            )
+
+
+def _encode_chosen(column: pl.Series, values: Sequence[Any], *, part: bool = False) -> Coded:
     coded = _encode_values(column, max(DEFAULT_LIMIT, column.n_unique()))
     wanted = [None if value is None else _text(value) for value in values]
-    for value in wanted:
-        if value not in coded.values:
-            known = [v for v in coded.values if v is not None]
-            raise ConfigError(
-                f'"{column.name}" holds no "{value}".{nearest(str(value), known)} Values: {listing(known)}.'
-            )
+    if not part:
+        require_held(Dimension(column.name, "values", tuple(values)), coded.values)
     place = np.array([wanted.index(v) if v in wanted else -1 for v in coded.values], dtype=np.int32)
     return Coded(place[coded.codes], tuple(wanted), partial=True)
 
@@ -286,7 +341,7 @@ def within(found: int, name: str, limit: int) -> None:
         )
 
 
-def _encode_list(dimension: Dimension, column: pl.Series, limit: int) -> Coded:
+def _encode_list(dimension: Dimension, column: pl.Series, limit: int, *, part: bool = False) -> Coded:
     import polars as pl
 
     if not isinstance(column.dtype, pl.List | pl.Array):
@@ -297,5 +352,8 @@ def _encode_list(dimension: Dimension, column: pl.Series, limit: int) -> Coded:
         .unique(maintain_order=True)
     )
     values = members["value"].alias(column.name)
-    coded = _encode_chosen(values, dimension.argument) if dimension.form == "values" else _encode_values(values, limit)
+    if dimension.form == "values":
+        coded = _encode_chosen(values, dimension.argument, part=part)
+    else:
+        coded = _encode_values(values, limit)
     return Coded(coded.codes, coded.values, members["row"].to_numpy(), coded.partial)

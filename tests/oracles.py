@@ -291,9 +291,17 @@ def _calibration_intercept(rows: Rows) -> float:
     x = _log_odds(rows)
 
     def excess(shift: float) -> float:
-        return float((rows.weight * (rows.label - special.expit(x + shift))).sum())
+        missed = np.where(rows.label == 1, special.expit(-x - shift), -special.expit(x + shift))
+        return float((rows.weight * missed).sum())
 
     return float(optimize.brentq(excess, -120, 120, xtol=1e-13))
+
+
+def rounding_of_the_intercept(rows: Rows, shift: float) -> float:
+    """How far rounding moves the root of the excess of labels, which is nearly flat where all odds are long."""
+    p = special.expit(_log_odds(rows) + shift)
+    slope = float((rows.weight * p * (1 - p)).sum())
+    return 1e-15 * float(rows.weight.sum()) / max(slope, 1e-300)
 
 
 def _running(rows: Rows) -> tuple[float, float]:

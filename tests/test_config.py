@@ -32,7 +32,7 @@ def test_a_bootstrap_may_be_written_shortly(text: str) -> None:
 
 
 WRONG = {
-    "label: y\nscroe: p": r'f:2: There is no setting "scroe"\. Did you mean "score"\? Settings: data, label, score, .*',
+    "label: y\nscroe: p": r'f:2: There is no setting "scroe"\. Did you mean "score"\? Settings: data, sql, where, .*',
     "label: 1": r'f:1: "label" must be text, not 1\.',
     "label: [a]": r'f:1: "label" must be text, not \["a"\]\.',
     "label: y\n\nlevel: 2": r'f:3: "level" must be less than 1, not 2\.',

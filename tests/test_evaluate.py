@@ -16,7 +16,6 @@ from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
 import evalkit as ek
-from evalkit import collect
 from evalkit.errors import ConfigError, DataError, OutputError, UsageError, UserCodeError
 
 
@@ -130,8 +129,7 @@ def test_a_bootstrap_is_the_same_twice_and_near_the_analytic_interval() -> None:
         assert first[name].to_polars()["method"].to_list() == ["bootstrap"]
 
 
-def test_binned_scores_are_marked_for_every_metric_that_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "_MOST_BINNED_CELLS", 64)
+def test_binned_scores_are_marked_for_every_metric_that_reads_them() -> None:
     metrics = ["roc_auc", "kolmogorov_smirnov", "average_precision", "accuracy"]
     table = ek.evaluate(DATA, label="y", score="p", metrics=metrics, budget_bytes=1).to_polars()
     assert table["approximate"].to_list() == [True, True, True, False]

@@ -11,6 +11,7 @@ from evalkit import kernels
 from evalkit.collect import Options, Rows, collect
 from evalkit.estimate import estimate
 from evalkit.metrics import accuracy, average_precision, log_loss, r2, recall, roc_auc
+from evalkit.needs import needs
 from evalkit.slicing.cubes import cubes
 from evalkit.slicing.encode import Coded
 from evalkit.slicing.spec import Dimension, SliceSet
@@ -45,8 +46,7 @@ def _sums(rows: Rows, metrics: list[Any], **options: Any) -> Any:
     members = [np.ones(rows.n, dtype=bool)]
     members += [coded[A].codes == i for i in range(3)] + [coded[B].codes == i for i in range(5)]
     members += [(coded[A].codes == i) & (coded[B].codes == j) for i in range(3) for j in range(5)]
-    statistics = list({m.statistic.identity: m.statistic for m in metrics}.values())
-    return collect(statistics, rows, cells, offsets, Options(**options)), members
+    return collect(needs(metrics), rows, cells, offsets, Options(**options)), members
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -90,7 +90,9 @@ def test_a_binned_histogram_is_the_roll_up_of_the_exact_one(weighted: bool) -> N
     exact = _sums(rows, [roc_auc])[0]["score_histogram"]
     binned = _sums(rows, [roc_auc], budget_bytes=1, chunk_rows=3000)[0]["score_histogram"]
     assert isinstance(exact, ScoreSums)
-    rolled = exact.coarser(binned.shift)
+    assert isinstance(binned, ScoreSums)
+    assert binned.bins is not None
+    rolled = exact.binned(binned.bins)
     for name in ("slices", "keys", "count"):
         np.testing.assert_array_equal(getattr(rolled, name), getattr(binned, name))
     np.testing.assert_allclose(rolled.weights, binned.weights, rtol=1e-12)

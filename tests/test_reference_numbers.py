@@ -101,13 +101,14 @@ def test_rare_events_have_scikit_learns_area_when_exact(near: str) -> None:
 def test_rare_events_are_within_the_printed_bound_when_binned(near: str, slices: int) -> None:
     label, score = rare(near, 20_000)
     data = {"y": label, "p": score, "s": np.arange(len(label)) % slices}
+    budget = 500_000 if slices == 1 else 1
     result = ek.evaluate(
-        data, label="y", score="p", slices=["s"], metrics=["roc_auc"], budget_bytes=1, max_slices=slices
+        data, label="y", score="p", slices=["s"], metrics=["roc_auc"], budget_bytes=budget, max_slices=slices
     )
     [e] = estimate([ek.metrics.roc_auc], result.evaluations[0].sums[score_histogram.identity])
     sums = result.evaluations[0].sums[score_histogram.identity]
     assert isinstance(sums, ScoreSums)
-    assert sums.shift > 0
+    assert sums.bins is not None
     away = abs(float(e.value[0]) - roc_auc_score(label, score))
     assert away <= float(e.bound[0]) + 1e-12
     assert 0 < e.bound[0] < (1e-3 if slices == 1 else 0.2)

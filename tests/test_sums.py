@@ -14,6 +14,7 @@ from evalkit import score_keys
 from evalkit.compilation import scoped
 from evalkit.errors import DataError
 from evalkit.metrics.moments import moments
+from evalkit.score_bins import ScoreBins
 from evalkit.statistic import Batch
 from evalkit.sums import FieldSums, ScoreSums, regroup
 
@@ -49,7 +50,7 @@ def counted(
         count=one_hot,
         total=weight if weighted else None,
         square=weight**2 if weighted else None,
-        shift=0,
+        bins=None,
         dtype="float64",
         probabilities=probabilities,
         size=SLICES,
@@ -65,11 +66,12 @@ def held(sums: ScoreSums) -> Cells:
     return dict(zip(places, values, strict=True))
 
 
-def by_hand(rows: list[Entry], *, grouped: bool = False, shift: int = 0) -> Cells:
+def by_hand(rows: list[Entry], *, grouped: bool = False, bins: ScoreBins | None = None) -> Cells:
     """The same, from the rows."""
     cells: Cells = defaultdict(lambda: ([0, 0], [0.0, 0.0], [0.0, 0.0]))
     for slice_, score, group, label, weight in rows:
-        key = int(score_keys.keys(np.array([score]), True)[0]) >> shift
+        key = int(score_keys.keys(np.array([score]), True)[0])
+        key = key if bins is None else int(bins.starts[bins.of(np.array([key]))[0]])
         count, total, square = cells[slice_, key, group if grouped else 0]
         count[label] += 1
         total[label] += weight
@@ -103,18 +105,84 @@ def test_unweighted_and_weighted_histograms_add(left: list[Entry], right: list[E
     assert held(counted(left, weighted=False).add(counted(right))) == by_hand(ones + right)
 
 
-@given(entries, st.integers(0, 60), st.booleans())
-def test_fewer_bits_are_a_roll_up(rows: list[Entry], shift: int, grouped: bool) -> None:
-    coarse = counted(rows, grouped=grouped).coarser(shift)
-    assert held(coarse) == by_hand(rows, grouped=grouped, shift=shift)
-    assert held(coarse.coarser(shift)) == held(coarse)
+KEYS = np.asarray(score_keys.keys(np.array(SCORES), True), dtype=np.int64)
+cuts = st.sets(st.sampled_from([*KEYS.tolist(), *(KEYS[2:6] - 1).tolist()])).map(
+    lambda inner: ScoreBins(np.array(sorted({0, *inner}), dtype=np.int64), "float64", True)
+)
 
 
-@given(entries, entries, st.integers(0, 60), st.integers(0, 60))
-def test_histograms_add_at_the_coarser_resolution(left: list[Entry], right: list[Entry], one: int, other: int) -> None:
-    added = counted(left).coarser(one).add(counted(right).coarser(other))
-    assert added.shift == max(one, other)
-    assert held(added) == by_hand(left + right, shift=max(one, other))
+@given(entries, cuts, st.booleans())
+def test_bins_are_a_roll_up(rows: list[Entry], bins: ScoreBins, grouped: bool) -> None:
+    coarse = counted(rows, grouped=grouped).binned(bins)
+    assert held(coarse) == by_hand(rows, grouped=grouped, bins=bins)
+    assert coarse.binned(bins) is coarse
+
+
+@given(entries, entries, cuts, st.booleans())
+def test_binned_then_added_is_added_then_binned(
+    left: list[Entry], right: list[Entry], bins: ScoreBins, grouped: bool
+) -> None:
+    mine, theirs = counted(left, grouped=grouped), counted(right, grouped=grouped)
+    assert held(mine.binned(bins).add(theirs.binned(bins))) == held(mine.add(theirs).binned(bins))
+    assert held(mine.binned(bins).add(theirs)) == held(mine.add(theirs).binned(bins))
+
+
+@given(entries, entries, cuts, cuts)
+def test_histograms_add_at_the_bins_that_both_have(
+    left: list[Entry], right: list[Entry], one: ScoreBins, other: ScoreBins
+) -> None:
+    added = counted(left).binned(one).add(counted(right).binned(other))
+    assert added.bins == one.common(other)
+    assert held(added) == by_hand(left + right, bins=one.common(other))
+
+
+@given(st.lists(entries, min_size=3, max_size=3), st.lists(cuts, min_size=3, max_size=3))
+def test_the_order_of_adding_histograms_of_other_bins_does_not_matter(
+    parts: list[list[Entry]], bins: list[ScoreBins]
+) -> None:
+    a, b, c = (counted(part).binned(cut) for part, cut in zip(parts, bins, strict=True))
+    assert held(a.add(b).add(c)) == held(a.add(b.add(c))) == held(c.add(b).add(a))
+
+
+@given(entries, entries, cuts, cuts, cuts)
+def test_a_fine_histogram_beside_groups_moves_with_them(
+    left: list[Entry], right: list[Entry], coarse: ScoreBins, one: ScoreBins, other: ScoreBins
+) -> None:
+    """Groups at a few bins, values at many; the sum has both, whichever side had them."""
+
+    def two_levels(rows: list[Entry], fine: ScoreBins) -> ScoreSums:
+        return replace(counted(rows, grouped=True).binned(coarse), fine=counted(rows).binned(fine))
+
+    both = two_levels(left, one).add(two_levels(right, other))
+    assert held(both) == by_hand(left + right, grouped=True, bins=coarse)
+    assert held(both.margin()) == by_hand(left + right, bins=one.common(other))
+    mixed = counted(left, grouped=True).add(two_levels(right, other))
+    assert held(mixed.margin()) == by_hand(left + right, bins=other)
+    assert held(mixed.ungrouped()) == by_hand(left + right, bins=coarse)
+    assert held(both.take(np.array([2, 0])).margin()) == held(both.margin().take(np.array([2, 0])))
+    order = np.array([3, 1, 0, 2])
+    assert held(both.place(order, 5).margin()) == held(both.margin().place(order, 5))
+
+
+@given(entries, st.integers(1, 8), st.booleans())
+def test_thinner_sums_hold_the_same_rows_in_fewer_bins(rows: list[Entry], most: int, grouped: bool) -> None:
+    sums = counted(rows, grouped=grouped)
+    thin = sums.thinner(most)
+    assert thin.bins is not None
+    assert len(np.unique(thin.keys)) <= 3 * most
+    assert held(thin) == by_hand(rows, grouped=grouped, bins=thin.bins)
+
+
+@given(entries, st.integers(1, 6), st.booleans())
+def test_thinning_a_slice_joins_its_neighbours(rows: list[Entry], most: int, grouped: bool) -> None:
+    sums = counted(rows, grouped=grouped)
+    thin = sums.thinned(most)
+    for index in range(SLICES):
+        mine, whole = thin.take(np.array([index])), sums.take(np.array([index]))
+        assert set(mine.keys) <= set(whole.keys)
+        assert mine.count.sum(0).tolist() == whole.count.sum(0).tolist()
+        assert len(np.unique(mine.keys)) <= max(2 * most + 1, most)
+    assert held(sums.thinned(10**6)) == held(sums)
 
 
 @given(entries)
@@ -150,16 +218,13 @@ def test_histograms_of_different_dtypes_do_not_add() -> None:
     with pytest.raises(DataError, match="float64 in one evaluation and float32"):
         sums.add(replace(sums, dtype="float32"))
     with pytest.raises(DataError, match="Binned scores"):
-        sums.coarser(8).add(counted([(0, 0.5, 0, 1, 1.0)], probabilities=False))
+        sums.binned(ScoreBins(np.array([0, 5]), "float64", True)).add(counted([(0, 0.5, 0, 1, 1)], probabilities=False))
 
 
-@given(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1), st.integers(0, 60))
-def test_a_score_lies_in_its_own_bin(scores: list[float], shift: int) -> None:
+@given(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1))
+def test_a_key_is_turned_back_into_its_score(scores: list[float]) -> None:
     values = np.array(scores)
-    keys = score_keys.keys(values, True)
-    assert np.array_equal(score_keys.scores(keys, "float64", True), values)
-    low, high = score_keys.bin_edges(keys >> shift, shift, "float64", True)
-    assert ((low <= values) & (values <= high)).all()
+    assert np.array_equal(score_keys.scores(score_keys.keys(values, True), "float64", True), values)
 
 
 # --- sums of fields ---

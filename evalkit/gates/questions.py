@@ -116,7 +116,7 @@ def values(evaluation: Evaluation, metric: Metric) -> tuple[Estimate, Contrast]:
     if metric.kind == "bootstrap" or (asked and metric.kind != "none"):
         n, seed = (asked.n, asked.seed) if asked else (REPLICATES, 0)
         if not (isinstance(sums, FieldSums) and not sums.clustered):
-            return e, replicated(e.value, replicates([metric], sums, n, seed)[0]).without(why)
+            return e, replicated(e.value, replicates([metric], sums, n, seed, evaluation.plan.slices)[0]).without(why)
     deff = design_effect(e)
     low, _ = interval.ends(e, 0.025, deff)
     bare = tuple(

@@ -171,25 +171,37 @@ def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
     return jax.lax.while_loop(going, on, (0, True, start))[2]
 
 
-def _fit(h: Histogram) -> tuple[Any, Any]:
-    """Fits logit P(label) = intercept + slope logit(score) in each slice, by damped Newton steps from a slope of 0.
+def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
+    """A Newton step of the fit of log odds."""
+    import jax
 
-    The last step is differentiable: its gradient is the estimate's influence function.
-    """
+    x = _logit(h.scores)
+    odds = h.spread(intercept) + h.spread(slope) * x
+    p, q = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
+    residual = h.positives * q - h.negatives * p
+    curvature = jax.lax.stop_gradient(h.weights * p * q)
+    g0, g1 = h.total(residual), h.total(residual * x)
+    a, b, c = h.total(curvature), h.total(curvature * x), h.total(curvature * x * x)
+    determinant = a * c - b * b
+    determinant = _above(determinant, 1e-12 * a * c)
+    return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
+
+
+def _above(value: Any, noise: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.where(value <= noise, 0.0, value)
+
+
+def _solved(h: Histogram) -> tuple[Any, Any]:
+    """Fits by damped Newton steps from a slope of 0; a large histogram by two from its coarse one's solution."""
     import jax
     import jax.numpy as jnp
 
+    still = _still(h)
+    if h.coarse is not None:
+        return _step(still, *_step(still, *_solved(h.coarse)))
     x = _logit(h.scores)
-
-    def step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
-        p = jax.nn.sigmoid(h.spread(intercept) + h.spread(slope) * x)
-        residual = h.positives - h.weights * p
-        curvature = jax.lax.stop_gradient(h.weights * p * (1 - p))
-        g0, g1 = h.total(residual), h.total(residual * x)
-        a, b, c = h.total(curvature), h.total(curvature * x), h.total(curvature * x * x)
-        determinant = a * c - b * b
-        determinant = jnp.where(determinant <= 1e-12 * a * c, 0.0, determinant)
-        return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
 
     def likelihood(intercept: Any, slope: Any) -> Any:
         odds = h.spread(intercept) + h.spread(slope) * x
@@ -199,7 +211,7 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
     def uphill(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         """A Newton step, shortened while it would lead downhill; concave, so that ends at the top."""
         intercept, slope, size = state
-        whole = step(still, intercept, slope)
+        whole = _step(still, intercept, slope)
         new = intercept + size * (whole[0] - intercept), slope + size * (whole[1] - slope)
         before, after = likelihood(intercept, slope), likelihood(*new)
         kept = jnp.isfinite(new[0] + new[1]) & (after >= before - 1e-12 * jnp.abs(before))
@@ -209,38 +221,63 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
             jnp.where(kept, jnp.minimum(4 * size, 1.0), jnp.where(size > _SHORTEST, size / 4, size)),
         )
 
-    still = _still(h)
     base_rate = ratio(still.total(still.positives), still.total(still.weights))
     start = _logit(jnp.nan_to_num(base_rate, nan=0.5)), jnp.zeros(h.n), jnp.ones(h.n)
-    solution = _until_settled(uphill, start, 4 * _NEWTON_STEPS)[:2]
-    intercept, slope = step(h, *solution)
+    intercept, slope, _ = _until_settled(uphill, start, 4 * _NEWTON_STEPS)
+    return intercept, slope
+
+
+def _fit(h: Histogram) -> tuple[Any, Any]:
+    """Fits logit P(label) = intercept + slope logit(score) in each slice.
+
+    The last step is differentiable: its gradient is the estimate's influence function.
+    """
+    import jax.numpy as jnp
+
+    solution = _solved(h)
+    intercept, slope = _step(h, *solution)
     settled = _both_classes(h) & (jnp.abs(intercept - solution[0]) + jnp.abs(slope - solution[1]) < _SETTLED)
     return jnp.where(settled, intercept, jnp.nan), jnp.where(settled, slope, jnp.nan)
 
 
-def _shift(h: Histogram) -> Any:
-    """Solves sum of labels = sum of sigmoid(shift + logit(score)) in each slice, by bracketed Newton steps."""
+def _newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
+    """Returns the excess of labels at a shift, and the Newton step from there."""
     import jax
+
+    odds = h.spread(shift) + _logit(h.scores)
+    p, q = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
+    excess = h.total(h.positives * q - h.negatives * p)
+    return excess, ratio(excess, jax.lax.stop_gradient(h.total(h.weights * p * q)))
+
+
+def _shifted(h: Histogram) -> Any:
+    """Solves by bracketed Newton steps; a large histogram by two from its coarse one's solution."""
     import jax.numpy as jnp
 
-    x = _logit(h.scores)
-
-    def newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
-        p = jax.nn.sigmoid(h.spread(shift) + x)
-        excess = h.total(h.positives - h.weights * p)
-        return excess, ratio(excess, jax.lax.stop_gradient(h.total(h.weights * p * (1 - p))))
+    still = _still(h)
+    if h.coarse is not None:
+        shift = _shifted(h.coarse)
+        for _ in range(2):
+            shift += jnp.nan_to_num(_newton(still, shift)[1])
+        return shift
 
     def narrowed(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         low, high, shift = state
-        excess, change = newton(still, shift)
+        excess, change = _newton(still, shift)
         low, high = jnp.where(excess >= 0, shift, low), jnp.where(excess <= 0, shift, high)
         new = shift + change
         return low, high, jnp.where((new >= low) & (new <= high), new, (low + high) / 2)
 
-    still = _still(h)
     start = jnp.full(h.n, -_WIDEST), jnp.full(h.n, _WIDEST), jnp.zeros(h.n)
-    shift = _until_settled(narrowed, start, 4 * _NEWTON_STEPS)[2]
-    return jnp.where(_both_classes(h), shift + newton(h, shift)[1], jnp.nan)
+    return _until_settled(narrowed, start, 4 * _NEWTON_STEPS)[2]
+
+
+def _shift(h: Histogram) -> Any:
+    """Solves sum of labels = sum of sigmoid(shift + logit(score)) in each slice; the last step is differentiable."""
+    import jax.numpy as jnp
+
+    shift = _shifted(h)
+    return jnp.where(_both_classes(h), shift + _newton(h, shift)[1], jnp.nan)
 
 
 def _both_classes(h: Histogram) -> Any:

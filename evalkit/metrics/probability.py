@@ -23,7 +23,7 @@ def probability(batch: Batch) -> dict[str, Any]:
     epsilon = float(np.finfo(batch.score.dtype).eps)
     score, label = batch.score.astype(wide), batch.label.astype(wide)
     inside = jnp.clip(score, epsilon, 1 - epsilon)
-    loss = -jnp.where(batch.label == 1, jnp.log(inside), jnp.log1p(-inside))
+    loss = -jnp.log(jnp.where(batch.label == 1, inside, 1 - inside))
     return {"label": label, "score": score, "squared": (score - label) ** 2, "loss": loss}
 
 

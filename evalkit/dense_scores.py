@@ -1,0 +1,115 @@
+"""From dense histograms of cells to the entries of slices, a few slices at a time so that memory stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.score_bins import ScoreBins
+from evalkit.score_sums import ScoreSums
+from evalkit.slicing.cubes import RollUp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_BINS = 1 << 14
+_LEAST_BINS = 16
+_FINISHED_BYTES = 128
+_WIDE = 512
+_BLOCK = 1 << 20
+
+Dense = Mapping[str, "NDArray[Any]"]
+
+
+def resolution(cells: int, *, weighted: bool, budget_bytes: int) -> int:
+    """Returns how finely scores are binned (`most` of `balanced`) so that dense histograms of cells fit the memory.
+
+    At most 16,384; less where there are so many cells that finishing their entries would take seconds.
+
+    Args:
+        cells: the number of cells.
+        weighted: whether weights and their squares are summed too.
+        budget_bytes: the memory there is; half of it is used, for bins may be twice as many.
+
+    >>> resolution(1, weighted=False, budget_bytes=1 << 29), resolution(500, weighted=True, budget_bytes=1 << 29)
+    (16384, 8192)
+    """
+    most = MOST_BINS
+    bytes_of_bin = cells * max(2 * 2 * (20 if weighted else 4), _FINISHED_BYTES)
+    while most > _LEAST_BINS and most * bytes_of_bin > budget_bytes:
+        most //= 2
+    return most
+
+
+def score_sums_of(
+    of_cubes: Iterable[tuple[Dense, Sequence[RollUp]]], bins: ScoreBins, offsets: Sequence[int]
+) -> ScoreSums:
+    """Returns the histogram of every slice from the dense histograms of each cube's cells.
+
+    Args:
+        of_cubes: for each cube its arrays by name, `count` [cells, bins, 2] and with weights `total` and `square`, and
+            how cells add up to slices. Cells beyond those of the roll-ups must hold nothing.
+        bins: of the scores.
+        offsets: the number of the first slice of each slice set, and after the last the number of all slices.
+    """
+    parts: dict[int, dict[str, NDArray[Any]]] = {}
+    for dense, roll_ups in of_cubes:
+        occupied = int(np.count_nonzero(dense["count"].any(axis=2)))
+        for roll_up in roll_ups:
+            most = min(occupied, len(roll_up.keys) * len(bins))
+            parts[roll_up.slice_set] = _entries(dense, roll_up, bins, offsets[roll_up.slice_set], most)
+    joined: dict[str, Any] = {"total": None, "square": None}
+    for name in list(parts[min(parts)]):
+        joined[name] = np.concatenate([parts[index].pop(name) for index in sorted(parts)])
+    return ScoreSums(
+        **joined, groups=None, bins=bins, dtype=bins.dtype, probabilities=bins.probabilities, size=offsets[-1]
+    )
+
+
+def _entries(dense: Dense, roll_up: RollUp, bins: ScoreBins, offset: int, most: int) -> dict[str, NDArray[Any]]:
+    """Returns the entries of one slice set's slices; `most` is how many there can be."""
+    types = {"count": np.int64, "total": np.float64, "square": np.float64}
+    found: dict[str, NDArray[Any]] = {name: np.empty((most, 2), dtype=types[name]) for name in dense}
+    found |= {"slices": np.empty(most, dtype=np.int32), "keys": np.empty(most, dtype=np.int64)}
+    size, filled = len(roll_up.keys), 0
+    for first, rolled in _rolled(dense, roll_up.slices, size):
+        flat = {name: array.reshape(-1, 2) for name, array in rolled.items()}
+        held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
+        slices, place = np.divmod(held, len(bins))
+        here = slice(filled, filled + len(held))
+        found["slices"][here] = slices + (first + offset)
+        found["keys"][here] = bins.starts[place]
+        for name, array in flat.items():
+            found[name][here] = array[held]
+        filled = here.stop
+    return {name: array[:filled] for name, array in found.items()}
+
+
+def _rolled(dense: Dense, slices: NDArray[np.int32], size: int) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """Yields the first slice of each block and the block's arrays [slices, bins, 2]."""
+    cells = len(slices)
+    inside = np.flatnonzero(slices >= 0)
+    order = inside[np.argsort(slices[inside], kind="stable")]
+    starts = np.searchsorted(slices[order], np.arange(size + 1))
+    width = next(iter(dense.values()))[0].size // 2
+    step = max(1, _BLOCK * size // max(cells * width, 1)) if width < _WIDE else max(1, _BLOCK // width)
+    for first in range(0, size, step):
+        last = min(first + step, size)
+        own = order[starts[first] : starts[last]]
+        edges = starts[first : last + 1] - starts[first]
+        yield first, {name: _added(array, own, edges) for name, array in dense.items()}
+
+
+def _added(array: NDArray[Any], cells: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[Any]:
+    """Adds cells up between edges."""
+    wide = np.int64 if array.dtype.kind == "i" else np.float64
+    if array[0].size < 2 * _WIDE:
+        return np.add.reduceat(array[cells], edges[:-1], axis=0, dtype=wide)
+    result = np.zeros((len(edges) - 1, *array.shape[1:]), dtype=wide)
+    for place, (low, high) in enumerate(pairwise(edges)):
+        for cell in cells[low:high]:
+            result[place] += array[cell]
+    return result

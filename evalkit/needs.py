@@ -1,0 +1,93 @@
+"""What metrics need summed: each statistic once, and of its products only those that a variance will read.
+
+>>> from evalkit.metrics import find
+>>> (need,) = needs([find("log_loss"), find("brier_score")])
+>>> need.statistic.fields
+('weight', 'label', 'score', 'squared', 'loss')
+>>> [(need.statistic.fields[i], need.statistic.fields[j]) for i, j in need.products if i != j]
+[('weight', 'squared'), ('weight', 'loss')]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement
+from typing import Any
+
+from evalkit.metric import Fields, Metric
+from evalkit.statistic import Statistic
+
+
+@dataclass(frozen=True)
+class Need:
+    """A statistic and how much of it is summed.
+
+    Attributes:
+        statistic: what each row adds.
+        products: the pairs of fields whose products are summed too, for variances of independent rows.
+        largest: the fields whose largest size is kept, to tell heavy tails.
+    """
+
+    statistic: Statistic
+    products: tuple[tuple[int, int], ...] = ()
+    largest: tuple[int, ...] = ()
+
+
+def needs(metrics: Sequence[Metric], *, companions: bool = False) -> list[Need]:
+    """Returns what these metrics need, each statistic once.
+
+    Args:
+        metrics: with their parameters bound.
+        companions: whether what curves need is collected beside them.
+    """
+    of_statistic: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        of_statistic.setdefault(metric.statistic.identity, []).append(metric)
+    found = [_need(readers[0].statistic, readers) for readers in of_statistic.values()]
+    beside = [need.statistic.companion() for need in found] if companions else []
+    extra = {s.identity: s for s in beside if s is not None and s.identity not in of_statistic}
+    return [*found, *(Need(statistic) for statistic in extra.values())]
+
+
+def _need(statistic: Statistic, readers: Sequence[Metric]) -> Need:
+    if statistic.form != "sums":
+        return Need(statistic)
+    fields = range(len(statistic.fields))
+    if statistic.pivoted or statistic.beside is not None:  # moving a pivot mixes products; curves read them all
+        return Need(statistic, tuple(combinations_with_replacement(fields, 2)), tuple(fields))
+    pairs = {(i, i) for i in fields}
+    heavy = {statistic.fields.index(metric.heavy) for metric in readers if metric.heavy is not None}
+    for metric in readers:
+        pairs.update(combinations(sorted(_read(metric)), 2))
+    return Need(statistic, tuple(sorted(pairs)), tuple(sorted(heavy)))
+
+
+class _Recorded(Fields):
+    """Fields that remember which of them were read."""
+
+    def __init__(self, names: tuple[str, ...], values: Any, rows: Any) -> None:
+        super().__init__(names, values, rows)
+        self.read: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        self.read.add(self._names.index(name))
+        return value
+
+
+def _read(metric: Metric) -> set[int]:
+    """Returns the places of the fields that a metric reads."""
+    import jax
+
+    read: set[int] = set()
+
+    def evaluated(values: Any, rows: Any) -> Any:
+        recorded = _Recorded(metric.statistic.fields, values, rows)
+        value = metric.evaluate(recorded)
+        read.update(recorded.read)
+        return value
+
+    fields = len(metric.statistic.fields)
+    jax.eval_shape(evaluated, jax.ShapeDtypeStruct((fields,), "float32"), jax.ShapeDtypeStruct((), "float32"))  # type: ignore[no-untyped-call]
+    return read

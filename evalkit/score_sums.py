@@ -1,0 +1,316 @@
+"""The histogram of scores and labels in each slice: what every metric of scores is a function of.
+
+Exact while it holds every score; else by the bins of `score_bins`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit import score_keys
+from evalkit.errors import DataError
+from evalkit.score_bins import ScoreBins, quantiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
+
+ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
+_MOST_SPREAD = 8
+
+
+@dataclass(frozen=True)
+class ScoreSums:
+    """The histogram of scores and labels in each slice, an entry for each that occurs, in order.
+
+    Attributes:
+        slices: [entries] int32, ascending.
+        keys: [entries] int64, ascending within a slice; keys of scores, of bins their lowest.
+        groups: [entries] int32, ascending within a key; None where rows are independent.
+        count: [entries, 2] rows with label 0 and 1.
+        total: [entries, 2] summed weights; None where there are none, then the counts.
+        square: [entries, 2] summed squared weights; None likewise.
+        bins: the scores' bins; None is exact.
+        dtype: the scores' own, `float32` or `float64`.
+        probabilities: how the keys were made.
+        size: the number of slices.
+        fine: where groups by finer bins would be too many, the histogram without groups, from which values come; the
+            entries with groups tell variances alone.
+    """
+
+    slices: NDArray[np.int32]
+    keys: NDArray[np.int64]
+    groups: NDArray[np.int32] | None
+    count: Counts
+    total: Floats | None
+    square: Floats | None
+    bins: ScoreBins | None
+    dtype: str
+    probabilities: bool
+    size: int
+    fine: ScoreSums | None = None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether entries are kept apart by groups of units."""
+        return self.groups is not None
+
+    @functools.cached_property
+    def weights(self) -> Floats:
+        """Summed weights [entries, 2]."""
+        return self.count.astype(np.float64) if self.total is None else self.total
+
+    @functools.cached_property
+    def squares(self) -> Floats:
+        """Summed squared weights [entries, 2]."""
+        return self.weights if self.square is None else self.square
+
+    @functools.cached_property
+    def _places(self) -> Counts:
+        """The place of each entry among all slices' bins, [entries]."""
+        if self.bins is None:
+            raise ValueError("only bins have places")
+        return self.slices.astype(np.int64) * len(self.bins) + self.bins.of(self.keys)
+
+    def scores(self) -> Floats:
+        """Returns the score of each entry; the middle of its bin where scores are binned."""
+        if self.bins is not None:
+            return self.bins.middles[self.bins.of(self.keys)]
+        return score_keys.scores(self.keys, self.dtype, self.probabilities).astype(np.float64)
+
+    def margin(self) -> ScoreSums:
+        """Returns the sums over groups, as finely as they are known."""
+        return self.ungrouped() if self.fine is None else self.fine
+
+    def ungrouped(self) -> ScoreSums:
+        """Returns the sums over groups at the bins of the entries with groups, as variances see them."""
+        return self if self.groups is None else regroup(replace(self, groups=None, fine=None))
+
+    def place(self, index: NDArray[np.int64], slices: int) -> ScoreSums:
+        """Returns the sums with slice i moved to `index[i]` among `slices`."""
+        if slices == self.size and np.array_equal(index, np.arange(slices)):
+            return self
+        fine = None if self.fine is None else self.fine.place(index, slices)
+        moved = replace(self, slices=index[self.slices].astype(np.int32), size=slices, fine=fine)
+        return moved if (np.diff(index) > 0).all() else regroup(moved, ordered=False)
+
+    def take(self, index: NDArray[np.int64]) -> ScoreSums:
+        """Returns the sums of some slices."""
+        place = np.full(self.size, -1, dtype=np.int64)
+        place[index] = np.arange(len(index))
+        kept = place[self.slices] >= 0
+        fine = None if self.fine is None else self.fine.take(index)
+        cut = replace(self, fine=fine, **_each(self, lambda array: array[kept]))
+        cut = replace(cut, slices=place[cut.slices].astype(np.int32), size=len(index))
+        return cut if (np.diff(index) > 0).all() else regroup(cut, ordered=False)
+
+    def binned(self, bins: ScoreBins) -> ScoreSums:
+        """Returns the roll-up to bins, or to those that they have in common with these sums' own."""
+        if self.bins is not None:
+            bins = self.bins.common(bins)
+        if bins is self.bins:
+            return self
+        rolled = replace(self, keys=bins.starts[bins.of(self.keys)], bins=bins)
+        return regroup(rolled, ordered=self.groups is None)
+
+    def thinner(self, most: int) -> ScoreSums:
+        """Returns the roll-up to about `most` bins that hold equally much over all slices, the same for each slice."""
+        return self.binned(self.thinner_bins(most))
+
+    def thinner_bins(self, most: int) -> ScoreBins:
+        """Returns about `most` bins that hold equally much over all slices."""
+        return quantiles(self.keys, np.abs(self.weights.sum(1)), most, self.dtype, self.probabilities)
+
+    def thinned(self, most: int) -> ScoreSums:
+        """Returns the sums with at most about 2 `most` scores in a slice, neighbours joined at one in their middle.
+
+        Joined scores hold at most 1/most of a slice's negatives or positives together, or are one score. How a slice is
+        thinned depends on its own entries alone; those that hold few are left as they are.
+        """
+        if self.bins is not None and self.groups is None:
+            return self._thinned_evenly(most)
+        first = first_of_keys(self)
+        starts = np.flatnonzero(first)
+        slices = self.slices[starts]
+        held = self.weights if len(starts) == len(first) else np.add.reduceat(self.weights, starts, axis=0)
+        begin = np.searchsorted(slices, np.arange(self.size + 1))
+        below = np.concatenate([np.zeros((1, 2)), np.cumsum(held, axis=0)])
+        total = below[begin[1:]] - below[begin[:-1]]
+        share = np.divide(most, total, out=np.zeros_like(total), where=total > 0)
+        rank = np.floor(((below[:-1] - below[begin[slices]] + held / 2) * share[slices]).sum(1))
+        new = np.diff(slices, prepend=-1) != 0
+        new[1:] |= np.diff(rank) > 0
+        new |= (np.diff(begin) <= most)[slices]
+        if new.all():
+            return self
+        runs = np.flatnonzero(new)
+        middle = (runs + np.append(runs[1:], len(new)) - 1) // 2
+        joined = self.keys[starts][middle][np.cumsum(new) - 1]
+        return regroup(replace(self, keys=joined[np.cumsum(first) - 1]), ordered=self.groups is None)
+
+    def _thinned_evenly(self, most: int) -> ScoreSums:
+        """Joins equally many bins, which are balanced already."""
+        held = np.bincount(self.slices, minlength=self.size)
+        each = -(-held // (2 * most))
+        each[held <= most] = 1
+        runs = -(-held // np.maximum(each, 1))
+        begin, first = np.cumsum(held) - held, np.cumsum(runs) - runs
+        inside = np.arange(runs.sum()) - np.repeat(first, runs)
+        width = np.repeat(each, runs)
+        starts = np.repeat(begin, runs) + inside * width
+        middle = np.minimum(starts + (width - 1) // 2, np.repeat(begin + held, runs) - 1)
+        joined: dict[str, Any] = {name: np.add.reduceat(getattr(self, name), starts, axis=0) for name in _amounts(self)}
+        return replace(self, slices=self.slices[starts], keys=self.keys[middle], **joined)
+
+    def add(self, other: ScoreSums, sign: int = 1) -> ScoreSums:
+        """Adds (or with sign -1 subtracts) sums of the same slices, at the bins that both have."""
+        left, right = _alike(self, other)
+        mine, theirs = left, right
+        if mine.total is not None or theirs.total is not None:
+            mine, theirs = (replace(s, total=s.weights, square=s.squares) for s in (mine, theirs))
+        added = _added_alike(mine, theirs, sign)
+        if left.fine is not None and right.fine is not None:
+            return replace(added, fine=left.fine.add(right.fine, sign))
+        return added
+
+
+def first_of_keys(sums: ScoreSums) -> NDArray[np.bool_]:
+    """Marks the first entry of each slice and key, [entries]."""
+    new = np.ones(len(sums.keys), dtype=bool)
+    new[1:] = (np.diff(sums.slices) != 0) | (np.diff(sums.keys) != 0)
+    return new
+
+
+def _each(sums: ScoreSums, change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Changes the arrays that there are."""
+    arrays = {name: getattr(sums, name) for name in ARRAYS}
+    return {name: None if array is None else change(array) for name, array in arrays.items()}
+
+
+# --- adding ---
+
+
+def _alike(left: ScoreSums, right: ScoreSums) -> tuple[ScoreSums, ScoreSums]:
+    """Returns both with keys made alike, at the same bins, and with fine histograms both or neither."""
+    if left.dtype != right.dtype:
+        raise DataError(f"Scores are {left.dtype} in one evaluation and {right.dtype} in the other; they do not add.")
+    if left.probabilities != right.probabilities:
+        left, right = _ordered_bits(left), _ordered_bits(right)
+    if left.fine is not None or right.fine is not None:
+        left, right = (replace(s, fine=s.margin()) for s in (left, right))
+    for bins in (left.bins, right.bins):
+        if bins is not None:
+            left, right = left.binned(bins), right.binned(bins)
+    return left, right
+
+
+def _ordered_bits(sums: ScoreSums) -> ScoreSums:
+    if not sums.probabilities:
+        return sums
+    if sums.bins is not None:
+        raise DataError("Binned scores in [0, 1] do not add to scores outside it.")
+    scores = score_keys.scores(sums.keys, sums.dtype, probabilities=True)
+    return replace(sums, keys=score_keys.keys(scores, probabilities=False).astype(np.int64), probabilities=False)
+
+
+def _added_alike(left: ScoreSums, right: ScoreSums, sign: int) -> ScoreSums:
+    if not len(right.keys) or (sign > 0 and not len(left.keys)):
+        return left if not len(right.keys) else right
+    if left.groups is None or right.groups is None:
+        if np.array_equal(left.slices, right.slices) and np.array_equal(left.keys, right.keys):
+            return _with(left, lambda name: getattr(left, name) + sign * getattr(right, name))
+        bins = left.bins
+        if bins is not None and left.size * len(bins) <= _MOST_SPREAD * (len(left.keys) + len(right.keys)):
+            return _added_densely(left, right, bins, sign)
+    names = ("slices", "keys", "groups") if left.groups is not None and right.groups is not None else ("slices", "keys")
+    joined: dict[str, Any] = {n: np.concatenate([getattr(left, n), getattr(right, n)]) for n in names}
+    for name in _amounts(left):
+        joined[name] = np.concatenate([getattr(left, name), sign * getattr(right, name)])
+    return regroup(replace(left, **{"groups": None, **joined}), ordered=False)
+
+
+def _amounts(sums: ScoreSums) -> tuple[str, ...]:
+    return ("count",) if sums.total is None else ("count", "total", "square")
+
+
+def _with(sums: ScoreSums, amount: Callable[[str], Any]) -> ScoreSums:
+    """Returns the sums with other amounts, without the entries that hold no rows."""
+    count = amount("count")
+    kept = (count[:, 0] | count[:, 1]) != 0
+    others: dict[str, Any] = {name: _held(amount(name), count) for name in _amounts(sums)[1:]}
+    new = replace(sums, count=count, **others)
+    return new if kept.all() else replace(new, **_each(new, lambda array: array[kept]))
+
+
+def _held(array: Floats, count: Counts) -> Floats:
+    """Sets sums to exactly 0 where no rows are left."""
+    return np.where(count == 0, 0.0, array)
+
+
+def _added_densely(left: ScoreSums, right: ScoreSums, bins: ScoreBins, sign: int) -> ScoreSums:
+    """Adds by way of arrays over every slice and bin."""
+    width = len(bins)
+    mine, theirs = left._places, right._places
+    rank = np.full(left.size * width, -1, dtype=np.int32)
+    rank[mine] = np.arange(len(mine), dtype=np.int32)
+    among = rank[theirs]
+    if (among >= 0).all():
+        return _kept(_with(left, lambda name: _added_at(getattr(left, name), among, sign * getattr(right, name))), left)
+    occupied = rank >= 0
+    occupied[theirs] = True
+    held = np.flatnonzero(occupied)
+    slices, place = np.divmod(held, width)
+
+    def amount(name: str) -> Any:
+        values = getattr(left, name)
+        dense = np.zeros((len(occupied), 2), dtype=values.dtype)
+        dense[mine] = values
+        dense[theirs] += sign * getattr(right, name)
+        return dense[held]
+
+    laid = replace(left, slices=slices.astype(np.int32), keys=bins.starts[place])
+    laid.__dict__["_places"] = held
+    return _kept(_with(laid, amount), laid)
+
+
+def _added_at(values: Any, places: Any, more: Any) -> Any:
+    """Returns the values with more at distinct places; column by column, which NumPy does faster."""
+    result = values.copy()
+    for column in range(values.shape[1]):
+        result[places, column] += more[:, column]
+    return result
+
+
+def _kept(sums: ScoreSums, before: ScoreSums) -> ScoreSums:
+    """Hands on the places of entries to sums of the same entries."""
+    if sums.keys is before.keys:
+        sums.__dict__["_places"] = before._places
+    return sums
+
+
+def regroup(sums: ScoreSums, ordered: bool = True) -> ScoreSums:
+    """Adds up entries of the same slice, key and group and drops those without rows.
+
+    Args:
+        sums: entries in any order where `ordered` is False.
+        ordered: whether equal entries already stand together in order.
+    """
+    if not ordered:
+        last = (sums.groups,) if sums.groups is not None else ()
+        order = np.lexsort((*last, sums.keys, sums.slices))
+        sums = replace(sums, **_each(sums, lambda array: array[order]))
+    if not len(sums.keys):
+        return sums
+    new = first_of_keys(sums)
+    if sums.groups is not None:
+        new[1:] |= np.diff(sums.groups) != 0
+    starts = np.flatnonzero(new)
+    cut = replace(sums, **_each(sums, lambda array: array[starts]))
+    return _with(cut, lambda name: np.add.reduceat(getattr(sums, name), starts, axis=0))

@@ -1,0 +1,312 @@
+"""Values and gradients of metrics of scores, from histograms of any number of entries.
+
+A few compiled functions of fixed sizes serve all: large histograms go through them a block of slices at a time, in two
+threads, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from evalkit.compilation import scoped
+from evalkit.histogram import Histogram
+from evalkit.metric import Metric
+from evalkit.padding import pad, padded, padded_entries
+from evalkit.score_sums import ScoreSums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_SMALL = 1 << 16
+_BLOCK = 1 << 18
+_RUN = 64
+_ITERATED = {"calibration_slope", "calibration_intercept"}
+_THREADS = 2
+_COARSE = 256
+
+
+class HistogramArrays(NamedTuple):
+    """A padded histogram, as compiled functions take it; one slice more than there are holds the padding.
+
+    As `Histogram` takes them; `squares` are None where rows have no weights.
+    """
+
+    slices: Any
+    starts: Any
+    scores: Any
+    squares: Any
+
+
+class ScoreValues(NamedTuple):
+    """What metrics are at a histogram: values, expectations and bounds [.., slices], gradients [metrics, entries, 2].
+
+    `bound` is how far binning may have moved the area under the ROC curve and average precision.
+    """
+
+    value: Floats
+    expected: Floats
+    bound: Floats
+    gradient: Floats | None
+
+
+def arrays_of(sums: ScoreSums, entries: int = 0, slices: int = 0) -> tuple[HistogramArrays, Floats]:
+    """Returns the padded layout of a histogram without groups and its weights [entries, 2], padded.
+
+    Args:
+        sums: without groups.
+        entries: the least size that entries are padded to.
+        slices: likewise slices.
+    """
+    held = len(sums.keys)
+    width, size = max(padded_entries(held), entries), max(padded(sums.size + 1), slices)
+    of_entries = np.full(width, size - 1, dtype=np.int32)
+    of_entries[:held] = sums.slices
+    starts = np.minimum(np.searchsorted(of_entries, np.arange(size)), width - 1).astype(np.int32)
+    scores, squares = pad(sums.scores(), width), pad(sums.squares.sum(1), width)
+    return HistogramArrays(of_entries, starts, scores, squares), pad(sums.weights, width)
+
+
+def score_values(
+    metrics: Sequence[Metric],
+    arrays: HistogramArrays,
+    weights: Any,
+    gradients: bool = True,
+    coarse: tuple[HistogramArrays, Any] | None = None,
+) -> Any:
+    """Returns values [metrics, slices], expectations, and gradients [metrics, entries, 2] of a padded histogram.
+
+    Args:
+        metrics: the metrics.
+        arrays: its layout.
+        weights: [entries, 2].
+        gradients: whether gradients are wanted.
+        coarse: a thinner histogram of the same slices, where iterations start.
+    """
+    with scoped():
+        return tuple(np.asarray(a) for a in _compiled(metrics, gradients)(arrays, weights, coarse))
+
+
+_COMPILED: dict[Any, Callable[..., Any]] = {}
+
+
+def _compiled(metrics: Sequence[Metric], gradients: bool) -> Callable[..., Any]:
+    import jax
+
+    key = gradients, tuple((m.name, m.function, m.statistic) for m in metrics)
+    if key not in _COMPILED:
+        _COMPILED[key] = jax.jit(functools.partial(_graded if gradients else _valued, tuple(metrics)))
+    return _COMPILED[key]
+
+
+def _histogram(arrays: HistogramArrays, weights: Any, **more: Any) -> Histogram:
+    slices, starts, scores, squares = arrays
+    negatives, positives = weights[:, 0], weights[:, 1]
+    return Histogram(
+        slices=slices, starts=starts, scores=scores, negatives=negatives, positives=positives, squares=squares, **more
+    )
+
+
+def _at(metric: Metric, h: Histogram) -> tuple[Any, Any]:
+    """Returns a metric's value and expectation."""
+    import jax.numpy as jnp
+
+    value = metric.evaluate(h)
+    if metric.baseline is None:
+        return value, jnp.full_like(value, jnp.nan)
+    own = {k: v for k, v in metric.parameters.items() if k not in ("threshold", "strict")}
+    return value, metric.baseline(h, **own)
+
+
+def _valued(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, coarse: Any) -> Any:
+    import jax.numpy as jnp
+
+    near = None if coarse is None else _histogram(*coarse)
+    h = _histogram(arrays, weights, shared=True, coarse=near)
+    found = [_at(metric, h) for metric in metrics]
+    return jnp.stack([value for value, _ in found]), jnp.stack([expected for _, expected in found])
+
+
+def _graded(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, coarse: Any) -> Any:  # noqa: ARG001
+    import jax
+    import jax.numpy as jnp
+
+    def total(metric: Metric, weights: Any) -> tuple[Any, Any]:
+        value, expected = _at(metric, _histogram(arrays, weights))
+        return jnp.where(jnp.isnan(value), 0.0, value).sum(), (value, expected)
+
+    values, expectations, slopes = [], [], []
+    for metric in metrics:
+        if metric.kind == "bootstrap":
+            (_, (value, expected)), slope = total(metric, weights), jnp.zeros_like(weights)
+        else:
+            slope, (value, expected) = jax.grad(functools.partial(total, metric), has_aux=True)(weights)
+        values.append(value)
+        expectations.append(expected)
+        slopes.append(slope)
+    return jnp.stack(values), jnp.stack(expectations), jnp.stack(slopes)
+
+
+# --- bounds ---
+
+
+@functools.lru_cache(maxsize=2)
+def _bounding(weighted: bool) -> Callable[..., Any]:
+    import jax
+    import jax.numpy as jnp
+
+    from evalkit.metric import ratio
+
+    half = 0.0 if weighted else 0.5  # see bounds
+
+    @jax.jit
+    def compiled(arrays: HistogramArrays, weights: Any) -> Any:
+        h = _histogram(arrays, weights, shared=True)
+        n, p = h.negatives, h.positives
+        negatives, positives = h.total(n), h.total(p)
+        ties = ratio(h.total(n * p) / 2, negatives * positives)
+        alarms, hits = h.above(n), h.above(p)
+        reached = hits + alarms
+        safe = jnp.where(reached > 0, reached, 1.0)
+        printed = p * hits / safe
+        alone = jnp.where(reached - n > 0, reached - n, 1.0)
+        best = p * hits / alone
+        before = jnp.where(reached - p + half > 0, reached - p + half, 1.0)
+        worst = p - alarms * jnp.log1p(p / before)
+        away = jnp.maximum(h.total(best - printed), h.total(printed - worst))
+        return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives)]))
+
+    return compiled
+
+
+def bounds(arrays: HistogramArrays, weights: Any, *, weighted: bool) -> Floats:
+    """Returns how far binning may have moved an area and an average precision, [2, slices].
+
+    An area is half of the share of pairs in one bin off at most. An average precision is largest where each bin's
+    positives stand above its negatives, as one score: p (P + p) / (P + p + N) for p positives below P positives and N
+    negatives. It is least where they stand below one after another: the sum over j to p of (P + j) / (P + j + N + n),
+    or more simply, and no larger, p - (N + n) ln((P + p + N + n + 1/2) / (P + N + n + 1/2)); of weighted rows, which
+    may be of any size, without the halves.
+    """
+    with scoped():
+        return np.asarray(_bounding(weighted)(arrays, weights))
+
+
+# --- blocks ---
+
+
+def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bounded: bool = False) -> ScoreValues:
+    """Returns the metrics at a histogram without groups; without gradients faster and in less memory.
+
+    Args:
+        metrics: the metrics.
+        sums: without groups, of any number of entries.
+        gradients: whether gradients are wanted.
+        bounded: whether bounds are; else they are 0.
+    """
+    bounded &= sums.bins is not None
+    if len(sums.keys) <= _SMALL:
+        return _small(metrics, sums, gradients, bounded)
+    blocks = _blocks(sums)
+    slices = padded(1 + max(stop - start for start, stop in blocks))
+    largest = int(np.bincount(sums.slices, minlength=sums.size).max())
+    runs = max(_BLOCK, padded_entries(largest)) // _RUN
+
+    def one(block: tuple[int, int]) -> ScoreValues:
+        return _block(metrics, _cut(sums, *block), gradients, bounded, runs, slices)
+
+    if len(blocks) == 1:
+        return one(blocks[0])
+    first = one(blocks[0])  # compiles, once
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = [first, *pool.map(one, blocks[1:])]
+    value, expected, bound = (
+        np.concatenate([getattr(part, name) for part in found], axis=1) for name in ("value", "expected", "bound")
+    )
+    slopes = [part.gradient for part in found if part.gradient is not None]
+    return ScoreValues(value, expected, bound, np.concatenate(slopes, axis=1) if gradients else None)
+
+
+def _small(metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool) -> ScoreValues:
+    arrays, weights = arrays_of(sums)
+    value, expected, *gradient = score_values(metrics, arrays, weights, gradients=gradients)
+    bound = np.zeros((2, sums.size))
+    if bounded:
+        bound = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+    slopes = gradient[0][:, : len(sums.keys)] if gradients else None
+    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, slopes)
+
+
+def _blocks(sums: ScoreSums) -> list[tuple[int, int]]:
+    """Returns the first and last slice of blocks of about as many entries as are taken at a time."""
+    ends = np.cumsum(-(-np.bincount(sums.slices, minlength=sums.size) // _RUN) * _RUN)
+    blocks, start = [], 0
+    while start < sums.size:
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + _BLOCK, side="right")), start + 1)
+        blocks.append((start, stop))
+        start = stop
+    return blocks
+
+
+def _cut(sums: ScoreSums, start: int, stop: int) -> ScoreSums:
+    if (start, stop) == (0, sums.size):
+        return sums
+    low, high = np.searchsorted(sums.slices, [start, stop])
+    own = slice(int(low), int(high))
+    return ScoreSums(
+        slices=sums.slices[own] - np.int32(start),
+        keys=sums.keys[own],
+        groups=None,
+        count=sums.count[own],
+        total=None if sums.total is None else sums.total[own],
+        square=None if sums.square is None else sums.square[own],
+        bins=sums.bins,
+        dtype=sums.dtype,
+        probabilities=sums.probabilities,
+        size=stop - start,
+    )
+
+
+def _block(
+    metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool, runs: int, slices: int
+) -> ScoreValues:
+    arrays, weights, place = _runs_of(sums, runs, slices)
+    bound = np.zeros((2, sums.size))
+    if bounded:
+        bound = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+    if gradients:
+        value, expected, gradient = score_values(metrics, arrays, weights)
+        return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, gradient[:, place])
+    coarse = None
+    if any(metric.name_of_function in _ITERATED for metric in metrics):
+        thin = sums.thinned(_COARSE)
+        coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices)[:2]
+    value, expected = score_values(metrics, arrays, weights, gradients=False, coarse=coarse)
+    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, None)
+
+
+def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
+    """Returns a histogram laid out in runs of entries of one slice, its weights, and the place of each entry."""
+    held = np.bincount(sums.slices, minlength=sums.size)
+    of_slice = -(-held // _RUN)
+    runs = max(runs, int(of_slice.sum()))
+    of_runs = np.full(runs, slices - 1, dtype=np.int32)
+    of_runs[: of_slice.sum()] = np.repeat(np.arange(sums.size, dtype=np.int32), of_slice)
+    starts = np.minimum(np.searchsorted(of_runs, np.arange(slices)), runs - 1).astype(np.int32)
+    moved = (np.cumsum(of_slice) - of_slice) * _RUN - (np.cumsum(held) - held)
+    place = np.repeat(moved, held) + np.arange(len(sums.keys))
+
+    def laid(values: Any) -> Any:
+        result = np.zeros((runs * _RUN, *values.shape[1:]), dtype=np.float64)
+        result[place] = values
+        return result
+
+    squares = None if sums.square is None else laid(sums.square.sum(1))
+    return HistogramArrays(of_runs, starts, laid(sums.scores()), squares), laid(sums.weights), place

@@ -1,0 +1,1 @@
+"""What users name as data, as parts that are read again and again in bounded memory: files, stores, tables, SQL."""
