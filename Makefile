@@ -63,7 +63,7 @@ clean:  ## remove environments, caches and build folders
 
 .venv-peers/.ready: pyproject.toml
 	$(call environment,.venv-peers)
-	$(call install,.venv-peers,-e '.[tfma]' pytest hypothesis)
+	$(call install,.venv-peers,-e '.[beam,tfma]' pytest hypothesis)
 	@touch $@
 
 define environment

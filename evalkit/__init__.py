@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evalkit.comparison import Comparison as Comparison
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.evaluate import evaluate as evaluate
+    from evalkit.explain import explain as explain
     from evalkit.gate import gate as gate
     from evalkit.gates.verdict import Verdict as Verdict
     from evalkit.interval import bootstrap as bootstrap
@@ -45,6 +46,7 @@ __all__ = [
     "cells",
     "compare",
     "evaluate",
+    "explain",
     "gate",
     "load",
     "metric",
@@ -67,6 +69,7 @@ _MODULES = {
     "cells": "evalkit.statistic",
     "compare": "evalkit.compare",
     "evaluate": "evalkit.evaluate",
+    "explain": "evalkit.explain",
     "gate": "evalkit.gate",
     "load": "evalkit.results",
     "metric": "evalkit.metric",

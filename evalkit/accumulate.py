@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.collect import Options, Rows, cell_pivots, cell_sums, slice_sums, with_amounts
+from evalkit.collect import Options, Rows, cell_pivots, cell_sums, in_order, slice_sums, with_amounts
 from evalkit.errors import DataError
 from evalkit.metric import Metric
 from evalkit.needs import Need, needs
@@ -43,7 +43,7 @@ class Work:
         settings: how sums are read, and which columns are.
         slice_sets: frozen slice sets, all rows first.
         cubes: for each cube its dimensions, and the indices of the sets that are sums of its cells.
-        cells: the occupied cells of each cube in a sample.
+        found: the values and cells of a sample, numbered alike by every worker.
         expected: the slices of each set in a sample.
         labels: the positive and the negative label, for binary tasks.
         scores: how finely scores are kept apart; None without scores.
@@ -62,7 +62,7 @@ class Work:
     settings: Settings
     slice_sets: tuple[SliceSet, ...]
     cubes: tuple[tuple[tuple[Dimension, ...], tuple[int, ...]], ...]
-    cells: tuple[int, ...] = ()
+    found: Discovered
     expected: tuple[int, ...] = ()
     labels: tuple[Any, Any] | None = None
     scores: Resolution | None = None
@@ -84,7 +84,7 @@ class Work:
     def needs(self) -> tuple[Need, ...]:
         """What is summed for the metrics and their curves."""
         scores = self.settings.columns.score is not None
-        return tuple(needs([metric for _, metric in self.metrics], companions=scores))
+        return tuple(needs([m for _, m in self.metrics], companions=scores, weighted=self.settings.weighted))
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -118,7 +118,7 @@ class Accumulator:
         self.work = work
         self.rows = self.dropped = 0
         self.skipped: dict[str, str] = {}
-        self.found = Discovered(work.slice_sets, work.cubes, work.limit)
+        self.found = work.found.copy()
         self.fields: dict[tuple[str, int], FieldSums] = {}
         self.scores: dict[tuple[str, int], ScoreState] = {}
 
@@ -140,6 +140,8 @@ class Accumulator:
         coded = encode(self.work.slice_sets, checked.frame, self.work.limit, dictionaries=dictionaries, part=True)
         members = self.found.cells(coded, checked.rows.n)
         for need in self.work.needs:
+            if need.cells is not None:
+                continue
             for index, (codes, of_rows) in enumerate(members):
                 cube = Cube(codes, len(self.found.found[index]), (), of_rows)
                 if need.statistic.form == "scores":
@@ -176,7 +178,8 @@ class Accumulator:
         if key not in self.scores:
             if self.work.scores is None:
                 raise ValueError("a histogram of scores needs scores")
-            self.scores[key] = ScoreState(self.work.scores, len(self.work.cubes[index][1]))
+            sets = len(self.work.cubes[index][1])
+            self.scores[key] = ScoreState(self.work.scores, sets, devices=self.work.options.devices)
         return self.scores[key]
 
     def _add_fields(self, need: Need, index: int, rows: Rows, cube: Cube) -> None:
@@ -225,7 +228,7 @@ class Accumulator:
         work = self.work
         if not self.rows:
             raise DataError("No valid rows are left." if self.dropped else f"{work.source} holds no rows.")
-        roll_ups = self.found.roll_ups(work.numeric)
+        roll_ups = self.found.roll_ups(work.numeric, [self._occupied(index) for index in range(len(work.cubes))])
         keys = {roll_up.slice_set: roll_up.keys for of_cube in roll_ups for roll_up in of_cube}
         if whole:
             self._require_chosen(keys)
@@ -233,6 +236,8 @@ class Accumulator:
         sums: dict[str, AnySums] = {}
         for need in work.needs:
             identity = need.statistic.identity
+            if need.cells is not None:
+                continue
             if need.statistic.form == "scores":
                 states = [self.scores[identity, index] for index in range(len(roll_ups))]
                 sums[identity] = slice_histograms(states, roll_ups, plan.offsets)
@@ -246,13 +251,21 @@ class Accumulator:
             model=work.model,
             metrics=work.metrics,
             plan=plan,
-            sums=sums,
+            sums=in_order(work.needs, sums),
             settings=work.settings,
             source=work.source,
             n=self.rows,
             dropped=self.dropped,
             skipped=tuple(sorted(self.skipped)),
         )
+
+    def _occupied(self, index: int) -> NDArray[np.bool_]:
+        """Tells which cells of a cube hold rows: those of the sample may stand in files that were left out."""
+        cells = len(self.found.found[index])
+        fields = next((sums for (_, cube), sums in self.fields.items() if cube == index), None)
+        if fields is not None:
+            return np.asarray(_grown(fields, cells).count.reshape(cells, -1).any(axis=1))
+        return next(state for (_, cube), state in self.scores.items() if cube == index).occupied(cells)
 
     def _require_chosen(self, keys: Mapping[int, Sequence[Any]]) -> None:
         """Refuses chosen values that no row has, as where all rows are in memory."""

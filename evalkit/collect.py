@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit import kernels, score_keys
+from evalkit.compilation import scoped
 from evalkit.dense_scores import resolution, score_sums_of
+from evalkit.engines import mesh
 from evalkit.needs import Need
 from evalkit.score_bins import ScoreBins, balanced, row_weights
 from evalkit.slicing.cubes import Cube, RollUp
@@ -65,10 +67,12 @@ class Options:
     Attributes:
         budget_bytes: the memory that sums may take; beyond it, scores are binned.
         chunk_rows: the rows of one pass.
+        devices: of this process, over which rows that are read part by part are spread.
     """
 
     budget_bytes: int = BUDGET_BYTES
     chunk_rows: int = kernels.CHUNK_ROWS
+    devices: int = 1
 
 
 def collect(
@@ -86,12 +90,52 @@ def collect(
     sums: dict[str, AnySums] = {}
     for need in needs:
         statistic = need.statistic
+        if need.cells is not None:
+            continue
         if statistic.form == "scores":
             sums[statistic.identity] = _scores(with_amounts(statistic, rows), cubes, offsets, options)
         else:
             cells = ((cell_sums(need, rows, cube, options), cube.roll_ups) for cube in cubes)
             sums[statistic.identity] = slice_sums(statistic, cells, offsets)
-    return sums
+    return in_order(needs, sums)
+
+
+def in_order(needs: Sequence[Need], sums: dict[str, AnySums]) -> dict[str, AnySums]:
+    """Returns the sums of all needs in their order, those that follow from counts made of them."""
+    found: dict[str, AnySums] = {}
+    for need in needs:
+        counts = None if need.cells is None else sums[need.cells.identity]
+        made = from_cells(need, counts) if isinstance(counts, FieldSums) else sums[need.statistic.identity]
+        found[need.statistic.identity] = made
+    return found
+
+
+def from_cells(need: Need, counts: FieldSums) -> FieldSums:
+    """Returns the sums of a statistic whose rows all add the same in a cell, from the counts of the cells.
+
+    Args:
+        need: the statistic; it has one cell, or reads label and decision alone.
+        counts: by label and decision, of rows without weights unless the statistic has one cell.
+    """
+    rows = counts.count.sum(-1, keepdims=True)
+    if need.statistic.form == "cells":
+        square = None if counts.square is None else counts.square.sum(-1, keepdims=True)
+        return FieldSums(rows, counts.total.sum(-1, keepdims=True), square)
+    ways = np.array([0, 0, 1, 1], dtype=np.int8), np.array([0, 1, 0, 1], dtype=np.int8)
+    with scoped():
+        alone = need.statistic.bind(threshold=None)
+        values = np.asarray(alone.rows(Batch(label=ways[0], prediction=ways[1])), dtype=np.float64)
+    square = largest = None
+    if not counts.clustered:
+        square = np.zeros((len(rows), values.shape[1], values.shape[1]))
+        for i, j in need.products:
+            square[:, i, j] = square[:, j, i] = counts.total @ (values[:, i] * values[:, j])
+    if need.largest:
+        held = counts.margin().count > 0
+        largest = np.full((len(rows), values.shape[1]), np.nan)
+        for i in need.largest:
+            largest[:, i] = np.where(held, np.abs(values[:, i]), 0.0).max(axis=1)
+    return FieldSums(rows, counts.total @ values, square, largest)
 
 
 def slice_sums(
@@ -165,7 +209,7 @@ def cell_sums(
     if rows.group is not None:
         codes, cells = codes * np.int32(GROUPS) + _pick(rows.group, cube), cells * GROUPS
         repeated = np.repeat(pivot, GROUPS)
-    sums = kernels.field_sums(
+    sums = mesh.field_sums_on(options.devices)(
         statistic,
         _taken(rows, cube),
         codes,
@@ -233,6 +277,10 @@ def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: 
     entry = entry_bytes(weighted=rows.weight is not None, grouped=rows.group is not None)
     if members * entry <= options.budget_bytes:
         return _sorted_scores(rows, cubes, offsets, None)
+    if members * entry * _distinct_share(rows) <= options.budget_bytes:
+        exact = _sorted_scores(rows, cubes, offsets, None)
+        if len(exact.keys) * entry <= options.budget_bytes:
+            return exact
     cells = max(cube.cells for cube in cubes)
     most = resolution(cells, weighted=rows.weight is not None, budget_bytes=options.budget_bytes)
     bins = sampled_bins(rows, most)
@@ -242,6 +290,13 @@ def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: 
     fine = dense(replace(rows, group=None), cubes, offsets, bins, options)
     most = grouped_resolution(offsets[-1], entry_bytes=entry, budget_bytes=options.budget_bytes)
     return replace(_sorted_scores(rows, cubes, offsets, sampled_bins(rows, most), options), fine=fine)
+
+
+def _distinct_share(rows: Rows) -> float:
+    """Returns how many scores of a thousandth of the rows, a thousand at least, are distinct, as a share."""
+    score, _ = _scored(rows)
+    some = score[:: max(1, min(1000, rows.n // 1000))]
+    return len(np.unique(some)) / len(some)
 
 
 def grouped_resolution(slices: int, *, entry_bytes: int, budget_bytes: int) -> int:

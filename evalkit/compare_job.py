@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.config import Compare, Config
 from evalkit.console import Format, progress, say
 from evalkit.errors import ConfigError, DataError, OutputError
-from evalkit.job import one_or_many, prepare, settings, tell_written
+from evalkit.job import data_of, one_or_many, prepare, settings, tell_written
 
 if TYPE_CHECKING:
     from evalkit.comparison import Comparison
@@ -56,6 +56,7 @@ def compared(config: Config, step: Callable[[str], None]) -> Comparison:
         ConfigError: no baseline, candidate or data are named.
     """
     from evalkit.compare import compare
+    from evalkit.sources.files import is_url
 
     asked = config.compare or Compare()
     data = one_or_many(config)
@@ -76,11 +77,12 @@ def compared(config: Config, step: Callable[[str], None]) -> Comparison:
         if asked.baseline_data is not None:
             raise ConfigError("Results are compared as they are: leave out baseline_data.")
         return compare(data, baseline=asked.baseline, candidate=asked.candidates, **margins)
-    if isinstance(data, str) and not any(mark in data for mark in "*?[") and not Path(data).exists():
+    is_path = isinstance(data, str) and not is_url(data)
+    if is_path and not any(mark in data for mark in "*?[") and not Path(data).exists():
         raise DataError(f"There is no file or folder {data}.")
     baseline, candidates, output = _columns(config, asked)
     return compare(
-        data,
+        data_of(config),
         baseline=baseline,
         candidate=candidates,
         output=output,

@@ -161,7 +161,7 @@ class Config(_Settings):
     drop_invalid: bool = Field(default=False, description="Whether rows with missing or infinite values are dropped.")
     strict: bool = Field(default=False, description="Whether a score equal to the threshold is negative.")
     rows: bool = Field(default=True, description="Whether rows are kept, for paired comparisons.")
-    engine: Literal["auto", "memory", "local", "pool", "beam"] = Field(
+    engine: Literal["auto", "memory", "local", "pool", "mesh", "beam"] = Field(
         default="auto", description="What collects sums: memory, or for many rows threads of this process (local)."
     )
     workers: Annotated[int, Field(strict=True, ge=1)] | None = Field(

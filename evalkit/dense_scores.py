@@ -57,10 +57,8 @@ def score_sums_of(
     """
     parts: dict[int, dict[str, NDArray[Any]]] = {}
     for dense, roll_ups in of_cubes:
-        occupied = int(np.count_nonzero(dense["count"].any(axis=2)))
         for roll_up in roll_ups:
-            most = min(occupied, len(roll_up.keys) * len(bins))
-            parts[roll_up.slice_set] = _entries(dense, roll_up, bins, offsets[roll_up.slice_set], most)
+            parts[roll_up.slice_set] = _entries(dense, roll_up, bins, offsets[roll_up.slice_set])
     joined: dict[str, Any] = {"total": None, "square": None}
     for name in list(parts[min(parts)]):
         joined[name] = np.concatenate([parts[index].pop(name) for index in sorted(parts)])
@@ -69,8 +67,9 @@ def score_sums_of(
     )
 
 
-def _entries(dense: Dense, roll_up: RollUp, bins: ScoreBins, offset: int, most: int) -> dict[str, NDArray[Any]]:
-    """Returns the entries of one slice set's slices; `most` is how many there can be."""
+def _entries(dense: Dense, roll_up: RollUp, bins: ScoreBins, offset: int) -> dict[str, NDArray[Any]]:
+    """Returns the entries of one slice set's slices; memory that is not written to is not taken."""
+    most = len(roll_up.keys) * len(bins)
     types = {"count": np.int64, "total": np.float64, "square": np.float64}
     found: dict[str, NDArray[Any]] = {name: np.empty((most, 2), dtype=types[name]) for name in dense}
     found |= {"slices": np.empty(most, dtype=np.int32), "keys": np.empty(most, dtype=np.int64)}

@@ -214,7 +214,8 @@ def _evaluate_frame(request: Request, frame: pl.DataFrame, source: str, say: Cal
     plan, cells = _plan(request.slice_sets, checked, request.limit)
     say("counting")
     started = time.perf_counter()
-    wanted = needs([metric for _, metric in chosen], companions=checked.rows.score is not None)
+    weighted, scores = checked.rows.weight is not None, checked.rows.score is not None
+    wanted = needs([metric for _, metric in chosen], companions=scores, weighted=weighted)
     sums = collect(wanted, checked.rows, cells, plan.offsets, request.options)
     return Evaluation(
         model=request.model,

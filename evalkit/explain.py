@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evalkit.accumulate import Work
 from evalkit.collect import GROUPS
 from evalkit.engines.local import BATCH_ROWS, default_workers, file_of
@@ -47,7 +45,7 @@ def explain(data: Any, *, engine: Any = "auto", workers: int | None = None, **as
         evaluate(data, engine=seen, workers=workers, **asked)
     except _Seen as found:
         name = engine if isinstance(engine, str) else getattr(engine, "__name__", type(engine).__name__)
-        return text(found.work, found.parts, name, workers or default_workers())
+        return text(found.work, found.parts, name, min(workers or default_workers(), len(found.parts)))
     raise AssertionError("an engine was asked for, and not called")
 
 
@@ -81,7 +79,7 @@ def text(work: Work, parts: Sequence[Part], engine: str, workers: int) -> str:
 def _data(work: Work, parts: Sequence[Part], rows: int | None) -> list[str]:
     count = "an unknown number of rows" if rows is None else f"{rows:,} rows"
     files = len({file_of(part) for part in parts})
-    return [f"{work.source}: {count}, {len(parts):,} part{'s' * (len(parts) > 1)} of {files:,}, read once"]
+    return [f"{work.source}: {count}, {len(parts):,} part{'s' * (len(parts) > 1)} of {files:,}"]
 
 
 def _reads(work: Work) -> list[str]:
@@ -99,7 +97,7 @@ def _cube(work: Work, index: int) -> str:
     dimensions, members = work.cubes[index]
     name = " x ".join(str(d) for d in dimensions) or "all rows"
     rolled = f", rolled up to {len(members):,} slice sets" if len(members) > 1 else ""
-    return f"{name}: {work.cells[index]:,} occupied in the sample{rolled}; one pass over each batch of rows"
+    return f"{name}: {work.found.sizes[index]:,} occupied in the sample{rolled}; one pass over each batch of rows"
 
 
 def _need(work: Work, need: Need) -> str:
@@ -130,7 +128,7 @@ def _scores(work: Work) -> list[str]:
 
 
 def _memory(work: Work) -> str:
-    budget, cells = work.options.budget_bytes, int(np.sum(work.cells))
+    budget, cells = work.options.budget_bytes, sum(work.found.sizes)
     sums = 0
     for need in work.needs:
         if need.statistic.form == "scores" and work.scores is not None:
@@ -158,6 +156,7 @@ def _engine(engine: str, workers: int, rows: int | None) -> str:
         "memory": "all rows at once in this process; they are kept for paired comparisons",
         "local": f"{workers} thread{'s' * (workers != 1)} of this process, part by part",
         "pool": f"{workers} process{'es' * (workers != 1)} of this machine, part by part",
+        "mesh": f"all devices of this process, fed by {workers} thread{'s' * (workers != 1)}, part by part",
         "beam": "an Apache Beam pipeline, part by part",
     }
     return f"{engine}: {words[engine]}" if engine in words else engine

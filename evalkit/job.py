@@ -66,7 +66,7 @@ def run(
 
 def explain(config: Config, *, quiet: bool, options: Sequence[str] = ()) -> None:
     """Prints what an evaluation would read and sum, and what memory it would take."""
-    from evalkit import explain as plan
+    from evalkit.explain import explain as plan
 
     _check(config)
     engine_of(config, options)
@@ -75,7 +75,7 @@ def explain(config: Config, *, quiet: bool, options: Sequence[str] = ()) -> None
         for model in config.evaluated():
             step(f"looking at the data for {model.title}")
             asked = {**settings(config), "score": model.score, "prediction": model.prediction, "name": model.title}
-            texts.append(plan.explain(one_or_many(config), **asked, engine=config.engine))
+            texts.append(plan(data_of(config), **asked, engine=config.engine))
     out("\n\n".join(texts))
 
 
@@ -87,6 +87,10 @@ def engine_of(config: Config, options: Sequence[str] = ()) -> Any:
         from evalkit.engines.pool import pool
 
         return pool(config.workers)
+    if config.engine == "mesh":
+        from evalkit.engines.devices import mesh
+
+        return mesh(workers=config.workers)
     if config.engine == "beam":
         from evalkit.engines.beam import beam
 
@@ -117,7 +121,7 @@ def evaluated(
     """Returns the evaluation of the models, all in one table."""
     from evalkit.evaluate import evaluate
 
-    data = one_or_many(config)
+    data = data_of(config)
     shared = {**settings(config), "keep_rows": config.rows, "engine": engine}
     result: Result | None = None
     for model in models:
@@ -160,7 +164,7 @@ def settings(config: Config) -> dict[str, Any]:
             include={"label", "weight", "unit", "id", "task", "positive", "level", "min_rows", "suppress_below"}
         ),
         **config.model_dump(include={"metrics", "slices", "max_slices", "strict", "drop_invalid", "skip_damaged"}),
-        **config.model_dump(include={"sql", "where", "workers"}),
+        "workers": config.workers,
         "budget_bytes": _budget(config),
         "intervals": bootstrap(asked.bootstrap.n, asked.bootstrap.seed) if isinstance(asked, Intervals) else "analytic",
         "costs": None if config.costs is None else config.costs.bound(),
@@ -177,6 +181,15 @@ def _budget(config: Config) -> int:
 def one_or_many(config: Config) -> Any:
     """Returns the data as `evaluate` takes them: one path, or several."""
     return config.data[0] if isinstance(config.data, list) and len(config.data) == 1 else config.data
+
+
+def data_of(config: Config) -> Any:
+    """Returns the data as `evaluate` takes them, with the query and the filter that the settings name."""
+    if config.sql is None and config.where is None:
+        return one_or_many(config)
+    from evalkit.sources.source import open_source
+
+    return open_source(one_or_many(config), sql=config.sql, where=config.where, skip_damaged=config.skip_damaged)
 
 
 def after(step: Callable[[str], None], words: str) -> Callable[[str], None]:

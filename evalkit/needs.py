@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 from evalkit.metric import Fields, Metric
-from evalkit.statistic import Statistic
+from evalkit.metrics.column import every_row
+from evalkit.metrics.confusion import confusion
+from evalkit.statistic import Statistic, column_names
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,22 @@ class Need:
         statistic: what each row adds.
         products: the pairs of fields whose products are summed too, for variances of independent rows.
         largest: the fields whose largest size is kept, to tell heavy tails.
+        cells: the statistic from whose counts its sums follow, so that no row need be looked at; else None.
     """
 
     statistic: Statistic
     products: tuple[tuple[int, int], ...] = ()
     largest: tuple[int, ...] = ()
+    cells: Statistic | None = None
 
 
-def needs(metrics: Sequence[Metric], *, companions: bool = False) -> list[Need]:
+def needs(metrics: Sequence[Metric], *, companions: bool = False, weighted: bool = True) -> list[Need]:
     """Returns what these metrics need, each statistic once.
 
     Args:
         metrics: with their parameters bound.
         companions: whether what curves need is collected beside them.
+        weighted: whether rows have weights; without, what a row adds may follow from its cell alone.
     """
     of_statistic: dict[str, list[Metric]] = {}
     for metric in metrics:
@@ -47,7 +52,22 @@ def needs(metrics: Sequence[Metric], *, companions: bool = False) -> list[Need]:
     found = [_need(readers[0].statistic, readers) for readers in of_statistic.values()]
     beside = [need.statistic.companion() for need in found] if companions else []
     extra = {s.identity: s for s in beside if s is not None and s.identity not in of_statistic}
-    return [*found, *(Need(statistic) for statistic in extra.values())]
+    found += [Need(statistic) for statistic in extra.values()]
+    return found if weighted else [_following(need, found) for need in found]
+
+
+def _following(need: Need, found: Sequence[Need]) -> Need:
+    """Tells whether the sums follow from counts of another statistic that is needed as well."""
+    parameters = need.statistic.parameters
+    decided = need.statistic.form == "sums" and need.statistic.needs == ("label", "decision")
+    if decided and not column_names(need.statistic):
+        cells = confusion.bind(threshold=parameters.get("threshold"), strict=parameters.get("strict", False))
+    elif need.statistic == every_row:
+        cells = next((other.statistic for other in found if other.statistic.name == confusion.name), every_row)
+    else:
+        return need
+    among = any(other.statistic == cells for other in found) and cells != need.statistic
+    return replace(need, cells=cells) if among else need
 
 
 def _need(statistic: Statistic, readers: Sequence[Metric]) -> Need:

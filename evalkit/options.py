@@ -27,6 +27,7 @@ class EngineName(StrEnum):
     memory = "memory"
     local = "local"
     pool = "pool"
+    mesh = "mesh"
     beam = "beam"
 
 

@@ -52,5 +52,5 @@ def recollected(evaluation: Evaluation, rows: Rows, where: Layout) -> Evaluation
     """Returns the evaluation of other rows in the same places."""
     if evaluation.rows is None:
         raise ValueError("no rows are kept")
-    sums = where.sums(needs([m for _, m in evaluation.metrics]), rows)
+    sums = where.sums(needs([m for _, m in evaluation.metrics], weighted=rows.weight is not None), rows)
     return replace(evaluation, sums=sums, rows=replace(evaluation.rows, rows=rows))

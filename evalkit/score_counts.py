@@ -191,6 +191,27 @@ class ScoreCounts:
             sums[name][: len(array)] += array
         return {name: array[: self.cells] for name, array in sums.items()}
 
+    def absorb(self, other: ScoreCounts, cell_map: NDArray[Any]) -> None:
+        """Adds the counts of another counter of the same bins, on the device where its cells are numbered as here.
+
+        Args:
+            other: is not to be used afterwards.
+            cell_map: [other cells] the cell that each of them is here.
+        """
+        self._grow(max(other.cells, int(cell_map.max(initial=-1)) + 1))
+        other._grow(self.cells)
+        alike = np.array_equal(cell_map[: other.cells], np.arange(other.cells)) and not other._host
+        if (
+            not (alike and self._wide and self._device and other._device)
+            or self._capacity != other._capacity
+            or self._rows + other._rows > self._most_rows
+        ):
+            self.merge(other.arrays(), cell_map[: other.cells])
+            return
+        with scoped(self._wide):
+            self._device = {name: array + other._device[name] for name, array in self._device.items()}
+        self._rows += other._rows
+
     def merge(self, other: Mapping[str, NDArray[Any]], cell_map: NDArray[Any]) -> None:
         """Adds other counts, as `arrays` returns them.
 

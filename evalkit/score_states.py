@@ -16,6 +16,7 @@ import numpy as np
 from evalkit import score_keys
 from evalkit.collect import GROUPS, Rows, concatenated, entry_bytes
 from evalkit.dense_scores import score_sums_of
+from evalkit.engines import mesh
 from evalkit.score_counts import ScoreCounts
 from evalkit.score_sums import ScoreSums, regroup
 from evalkit.slicing.cubes import Cube, RollUp
@@ -60,6 +61,7 @@ class ScoreState:
         entries: distinct scores by cell, in parts that are not added up yet; None once they were too many.
         counts: rows by cell and bin.
         by_group: rows by cell and group, and coarse bin.
+        devices: of this process, over which rows that are binned are spread.
     """
 
     resolution: Resolution
@@ -68,6 +70,7 @@ class ScoreState:
     entries: list[ScoreSums] | None = None
     counts: ScoreCounts | None = None
     by_group: ScoreCounts | None = None
+    devices: int = 1
     _settled: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +165,7 @@ class ScoreState:
         return self.counts, self.by_group
 
     def _counter(self, bins: ScoreBins, weighted: bool) -> ScoreCounts:
-        return ScoreCounts(
+        return mesh.score_counts_on(self.devices)(
             bins=len(bins),
             **bins.lookup()._asdict(),
             probabilities=self.resolution.probabilities,
@@ -183,7 +186,7 @@ class ScoreState:
 
     def placed(self, cell_map: NDArray[np.int32], cells: int) -> ScoreState:
         """Returns the same sums with cell i moved to `cell_map[i]` among `cells`."""
-        moved = ScoreState(self.resolution, self.sets)
+        moved = ScoreState(self.resolution, self.sets, devices=self.devices)
         moved.merge(self, cell_map, cells)
         return moved
 
@@ -214,9 +217,18 @@ class ScoreState:
             (self.by_group, theirs.by_group, GROUPS),
         ):
             if mine_counts is not None and their_counts is not None:
-                arrays = their_counts.arrays()
                 wide = (cell_map.astype(np.int64)[:, None] * width + np.arange(width)).reshape(-1)
-                mine_counts.merge(arrays, wide[: len(arrays["count"])])
+                mine_counts.absorb(their_counts, wide)
+
+    def occupied(self, cells: int) -> NDArray[np.bool_]:
+        """Returns which cells hold rows, [cells]."""
+        held = np.zeros(cells, dtype=bool)
+        if self.counts is not None:
+            count = self.counts.arrays()["count"]
+            held[: len(count)] = count.any(axis=(1, 2))
+        for part in self.entries or ():
+            held[part.slices] = True
+        return held
 
     def sums(self, roll_ups: Sequence[RollUp], offsets: Sequence[int]) -> list[tuple[int, ScoreSums]]:
         """Returns the histograms of the slice sets that are sums of these cells, each with its set's number."""
@@ -252,7 +264,7 @@ class ScoreState:
 
     def __getstate__(self) -> dict[str, Any]:
         counters = {name: _packed(getattr(self, name)) for name in ("counts", "by_group")}
-        return {**vars(self), **counters}
+        return {**vars(self), **counters, "devices": 1}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

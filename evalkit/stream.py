@@ -100,7 +100,7 @@ def plan(request: Request, source: Source) -> Work:
         settings=request.settings(known.checked, request.columns),
         slice_sets=known.slice_sets,
         cubes=known.cubes,
-        cells=known.cells,
+        found=known.found,
         expected=known.slices,
         labels=known.labels,
         scores=scores,
@@ -125,7 +125,7 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
     if keys is None or label is None or rows.score is None:
         return None
     weighted, dtype = rows.weight is not None, str(rows.score.dtype)
-    cells = max(known.cells)
+    cells = max(known.found.sizes)
     budget = options.budget_bytes
     most = resolution(cells, weighted=weighted, budget_bytes=budget)
     entry = entry_bytes(weighted=weighted, grouped=clustered)
@@ -139,9 +139,10 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
         weights = row_weights(keys, label, most)
         return balanced(keys, most, dtype, rows.probabilities, weights)
 
+    fine = bins(most)
     return Resolution(
-        bins=bins(most),
-        coarse=bins(coarse),
+        bins=fine,
+        coarse=bins(coarse) if clustered else fine,
         exact=expected * sets * entry <= budget,
         dtype=dtype,
         probabilities=rows.probabilities,

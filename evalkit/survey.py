@@ -41,7 +41,7 @@ class Survey:
         labels: the positive and the negative label, for binary tasks.
         slice_sets: frozen, all rows first.
         cubes: for each cube its dimensions, and the indices of the sets that are sums of its cells.
-        cells: the occupied cells of each cube in the sample.
+        found: the values and cells in the sample.
         slices: the slices of each set in the sample.
         keys: the sample's score keys; None without scores.
         numeric: the columns whose slices are ordered as numbers.
@@ -52,7 +52,7 @@ class Survey:
     labels: tuple[Any, Any] | None
     slice_sets: tuple[SliceSet, ...]
     cubes: tuple[tuple[tuple[Dimension, ...], tuple[int, ...]], ...]
-    cells: tuple[int, ...]
+    found: Discovered
     slices: tuple[int, ...]
     keys: NDArray[Any] | None
     numeric: frozenset[str]
@@ -110,7 +110,7 @@ def survey(
         labels=_both(values, checked),
         slice_sets=frozen,
         cubes=cubes,
-        cells=tuple(found.sizes),
+        found=found,
         slices=tuple(slices[index] for index in range(len(frozen))),
         keys=keys,
         numeric=numeric,

@@ -32,8 +32,18 @@ def read(data: Any, columns: Sequence[str] | None = None) -> pl.DataFrame:
         ColumnError: a column is not there.
         DataError: the data cannot be read, or there are none.
     """
+    import polars as pl
+
+    try:
+        return _read(data, scan(data, columns), columns)
+    except DataError as error:  # files of different types; read part by part they are made alike
+        if not isinstance(error.__cause__, pl.exceptions.SchemaError) or isinstance(data, Source):
+            raise
+        return _read(data, _collected(open_source(data), columns), columns)
+
+
+def _read(data: Any, lazy: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
     source = describe(data)
-    lazy = scan(data, columns)
     with reading(source):
         names = lazy.collect_schema().names()
         if columns is not None:

@@ -162,15 +162,26 @@ class Discovered:
                 self._refuse_too_many(index)
         return maps
 
-    def roll_ups(self, numeric: Collection[str]) -> list[list[RollUp]]:
+    def copy(self) -> Discovered:
+        """Returns one that has found the same, and goes on apart."""
+        other = Discovered(self.slice_sets, self.cubes, self.limit)
+        other.values = {dimension: _Numbered(known) for dimension, known in self.values.items()}
+        other.found = [_Numbered(cells) for cells in self.found]
+        return other
+
+    def roll_ups(
+        self, numeric: Collection[str], occupied: Sequence[NDArray[np.bool_]] | None = None
+    ) -> list[list[RollUp]]:
         """Returns how the cells of each cube add up to slices, which stand in the order of their values.
 
         Args:
             numeric: the columns whose values are ordered as numbers.
+            occupied: for each cube, which cells hold rows; None: all.
         """
         ranks = {d: self._ranks(d, numeric) for d in self.values}
         return [
-            [self._roll_up(index, member, ranks) for member in members] for index, (_, members) in enumerate(self.cubes)
+            [self._roll_up(index, member, ranks, None if occupied is None else occupied[index]) for member in members]
+            for index, (_, members) in enumerate(self.cubes)
         ]
 
     def _ranks(self, dimension: Dimension, numeric: Collection[str]) -> list[int]:
@@ -189,11 +200,14 @@ class Discovered:
             ranks[place] = rank
         return ranks
 
-    def _roll_up(self, index: int, member: int, ranks: Mapping[Dimension, list[int]]) -> RollUp:
+    def _roll_up(
+        self, index: int, member: int, ranks: Mapping[Dimension, list[int]], occupied: NDArray[np.bool_] | None
+    ) -> RollUp:
         dimensions = self.slice_sets[member].dimensions
         own = [self.cubes[index][0].index(d) for d in dimensions]
         of_cells = [tuple(cell[place] for place in own) for cell in self.found[index]]
-        inside = {key for key in of_cells if _OUTSIDE not in key}
+        held = of_cells if occupied is None else [key for key, any_ in zip(of_cells, occupied, strict=True) if any_]
+        inside = {key for key in held if _OUTSIDE not in key}
         within(len(inside), str(self.slice_sets[member]), self.limit)
         ordered = sorted(inside, key=lambda key: [ranks[d][place] for d, place in zip(dimensions, key, strict=True)])
         number = {key: i for i, key in enumerate(ordered)}

@@ -2,7 +2,7 @@
 
 Rows are spread over a mesh of one axis; every device adds its own, and the sums are added over the devices. Each
 function here takes what its namesake in `evalkit.kernels` takes, and a mesh, so that either module can be the one that
-collects.
+collects. The engine that evaluates with them is `evalkit.engines.devices.mesh`.
 
 Several hosts: after `jax.distributed.initialize(...)` each process evaluates its own share of the parts (`mine`) on its
 own devices, and the sums of all processes are added at the end (`add_over_hosts`).
@@ -14,6 +14,7 @@ own devices, and the sums of all processes are added at the end (`add_over_hosts
 from __future__ import annotations
 
 import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,7 @@ import numpy as np
 
 from evalkit import kernels
 from evalkit.add_at import Method
-from evalkit.compilation import has_float64, scoped
+from evalkit.compilation import compiled_once, has_float64, platform, scoped
 from evalkit.kernels import Asked, accumulate
 from evalkit.padding import CHUNK_ROWS, pad, padded
 from evalkit.score_counts import count_scores, zeros
@@ -36,14 +37,30 @@ T = TypeVar("T")
 AXIS = "rows"
 _LEAST = 1 << 10
 _QUEUED = 2
+_MAKING = threading.Lock()
+_STARTING = threading.Lock()
 
 
-def local_mesh() -> Mesh:
-    """Returns the mesh of this process's devices."""
+def local_mesh(devices: int | None = None) -> Mesh:
+    """Returns the mesh of this process's devices.
+
+    Args:
+        devices: how many of them; None for all.
+    """
     import jax
     from jax.sharding import Mesh
 
-    return Mesh(np.array(jax.local_devices()), (AXIS,))
+    return Mesh(np.array(jax.local_devices(backend=platform())[:devices]), (AXIS,))
+
+
+def field_sums_on(devices: int) -> Callable[..., dict[str, NDArray[Any]]]:
+    """Returns the `field_sums` for so many devices of this process."""
+    return kernels.field_sums if devices == 1 else functools.partial(field_sums, mesh=local_mesh(devices))
+
+
+def score_counts_on(devices: int) -> Callable[..., kernels.ScoreCounts]:
+    """Returns what makes a `ScoreCounts` on so many devices of this process."""
+    return kernels.ScoreCounts if devices == 1 else functools.partial(ScoreCounts, mesh=local_mesh(devices))
 
 
 def _flat(mesh: Mesh | None) -> Mesh:
@@ -89,7 +106,8 @@ def field_sums(
     mesh = _flat(mesh)
     asked = Asked.of(statistic, weight is not None, products, largest)
     size = padded(cells)
-    kernel = _field_kernel(asked, size, method, mesh)
+    with _MAKING:
+        kernel = _field_kernel(asked, size, method, mesh)
     needed = {role: array for role, array in arrays.items() if array is not None}
     answers: deque[Any] = deque()
     sums: dict[str, list[NDArray[Any]]] = {}
@@ -97,7 +115,9 @@ def field_sums(
         everywhere = _everywhere(pad(pivot, size), mesh)
         for rows, width in _chunks(len(codes), chunk_rows, mesh.size):
             part = _spread((needed, codes, weight), rows, width, mesh)
-            answers.append(kernel(*part, _valid(rows.stop - rows.start, width, mesh.size), everywhere))
+            valid = _valid(rows.stop - rows.start, width, mesh.size)
+            with _STARTING:  # devices wait for each other in a pass: all must get passes in one order
+                answers.append(kernel(*part, valid, everywhere))
             if len(answers) > _QUEUED:
                 accumulate(sums, answers.popleft())
         for answer in answers:
@@ -181,7 +201,8 @@ class ScoreCounts(kernels.ScoreCounts):
         super()._pass(scores, labels, codes, weights, n)
 
     def _compiled(self) -> Callable[..., tuple[dict[str, Any], Any]]:
-        return _score_kernel(self._capacity * self.bins * 2, self.shift, self.probabilities, self._mesh)
+        with _MAKING:
+            return _score_kernel(self._capacity * self.bins * 2, self.shift, self.probabilities, self._mesh)
 
     def _zeros(self, size: int) -> dict[str, Any]:
         import jax
@@ -206,7 +227,7 @@ def _score_kernel(size: int, shift: int, probabilities: bool, mesh: Mesh) -> Cal
     share, whole = _specs(AXIS), _specs()
     specs = (share, share, share, whole, whole, whole)
     spread = jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=(share, share), check_vma=False)
-    return jax.jit(spread, donate_argnums=0)
+    return compiled_once(jax.jit(spread, donate_argnums=0))
 
 
 def score_bins(

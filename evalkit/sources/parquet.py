@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 PART_ROWS = 4_000_000
+_SPREAD = 4
 _TEXT = ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import ConfigError, DataError
+from evalkit.errors import ConfigError, DataError, listing
 from evalkit.sources import database, files, ipc, lazy, memory, parquet, text, tfrecord
 from evalkit.sources.adapt import FilteredPart, FittedPart
 from evalkit.sources.files import File
@@ -15,6 +16,8 @@ from evalkit.sources.part import Batch, Part, Ranges, check_columns, first_line
 
 if TYPE_CHECKING:
     import polars as pl
+
+_SAMPLERS = 4
 
 __all__ = ["Batch", "Part", "Source", "describe", "open_source"]
 
@@ -82,16 +85,20 @@ class Source:
         chosen = [(part, n * share) for part, share in self._shares()]
         most = max(1, n)  # more parts than rows: every k-th part gives one
         step = -(-len(chosen) // most)
-        found, failed = [], None
-        for part, rows in chosen[::step]:
+
+        def of_part(part: Part, rows: float) -> pl.DataFrame | DataError:
             try:
-                found.append(part.sample(names, max(1, round(rows * step))))
+                return part.sample(names, max(1, round(rows * step)))
             except DataError as error:
                 if not self.skip_damaged:
                     raise
-                failed = failed or error
-        if failed is not None and not found:
-            raise failed
+                return error
+
+        with ThreadPoolExecutor(_SAMPLERS) as pool:
+            taken = list(pool.map(lambda share: of_part(*share), chosen[::step]))
+        found = [frame for frame in taken if not isinstance(frame, DataError)]
+        if not found:
+            raise next(error for error in taken if isinstance(error, DataError))
         return pl.concat(found, how="vertical_relaxed")
 
     def _shares(self) -> list[tuple[Part, float]]:
@@ -291,7 +298,11 @@ def _holds(condition: pl.Expr, keys: Mapping[str, tuple[pl.DataType, Any]]) -> b
     import polars as pl
 
     row = pl.DataFrame([pl.Series(name, [value], dtype) for name, (dtype, value) in keys.items()])
-    return row.filter(condition).height > 0
+    try:
+        return row.filter(condition).height > 0
+    except pl.exceptions.PolarsError as error:
+        types = listing(f"{name} is {keys[name][0]}" for name in condition.meta.root_names())
+        raise ConfigError(f"The filter does not fit the folders' columns ({types}): {first_line(error)}") from error
 
 
 def _scanned(file: File, part: Part) -> pl.LazyFrame:
