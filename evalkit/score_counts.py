@@ -198,15 +198,14 @@ class ScoreCounts:
             other: is not to be used afterwards.
             cell_map: [other cells] the cell that each of them is here.
         """
-        self._grow(max(other.cells, int(cell_map.max(initial=-1)) + 1))
+        cells = other.cells
+        self._grow(max(cells, int(cell_map.max(initial=-1)) + 1))
         other._grow(self.cells)
-        alike = np.array_equal(cell_map[: other.cells], np.arange(other.cells)) and not other._host
-        if (
-            not (alike and self._wide and self._device and other._device)
-            or self._capacity != other._capacity
-            or self._rows + other._rows > self._most_rows
-        ):
-            self.merge(other.arrays(), cell_map[: other.cells])
+        alike = type(self) is type(other) and np.array_equal(cell_map[:cells], np.arange(cells))
+        here = self._wide and bool(self._device and other._device) and not other._host
+        fits = self._capacity == other._capacity and self._rows + other._rows <= self._most_rows
+        if not (alike and here and fits):
+            self.merge({name: array[:cells] for name, array in other.arrays().items()}, cell_map[:cells])
             return
         with scoped(self._wide):
             self._device = {name: array + other._device[name] for name, array in self._device.items()}

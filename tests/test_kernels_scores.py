@@ -117,6 +117,20 @@ def test_merging_puts_each_cell_where_it_is_told(weighted: bool) -> None:
     _assert_equal(counts.arrays(), _expected(together, 6, settings))
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("mine", "theirs"), [(2, 6), (6, 2), (4, 4)])
+def test_absorbing_equals_merging_however_many_cells_either_has(mine: int, theirs: int, swapped: bool) -> None:
+    left, right = _rows(500, mine), _rows(400, theirs, seed=1)
+    cells = max(mine, theirs)
+    cell_map = np.arange(theirs)[::-1] if swapped else np.arange(theirs)
+    counts, other = (ScoreCounts(**_settings()) for _ in range(2))
+    _add(counts, left, mine)
+    _add(other, right, theirs)
+    counts.absorb(other, cell_map)
+    moved = (*right[:2], cell_map[right[2]].astype(np.int32), right[3])
+    _assert_equal(counts.arrays(), _expected(_joined([left, moved]), cells, _settings()))
+
+
 def test_a_square_of_its_own_takes_the_place_of_squared_weights() -> None:
     rows, settings = _rows(2000, 3), _settings(weighted=True)
     counts = ScoreCounts(**settings)

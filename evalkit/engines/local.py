@@ -45,12 +45,12 @@ class Run:
         Raises:
             DataError: a part cannot be read or evaluated, or changed while it was read.
         """
-        tasks = iter(self._tasks())
+        waiting = iter(tasks(self.work, self.parts))
         workers = max(1, min(self.workers, len(self.parts)))
         if workers == 1:
-            return self._worker(0, tasks)
+            return self._worker(0, waiting)
         with ThreadPoolExecutor(workers, thread_name_prefix="evalkit") as pool:
-            futures = [pool.submit(self._worker, index, tasks) for index in range(workers)]
+            futures = [pool.submit(self._worker, index, waiting) for index in range(workers)]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             finally:
@@ -63,21 +63,12 @@ class Run:
             total.add(other)
         return total
 
-    def _tasks(self) -> list[list[Part]]:
-        """Returns what is summed whole or not at all: a part, or where files may be left out the parts of a file."""
-        if not self.work.skip_damaged:
-            return [[part] for part in self.parts]
-        files: dict[str, list[Part]] = {}
-        for part in self.parts:
-            files.setdefault(file_of(part), []).append(part)
-        return list(files.values())
-
-    def _worker(self, index: int, tasks: Iterator[list[Part]]) -> Accumulator:
+    def _worker(self, index: int, waiting: Iterator[list[Part]]) -> Accumulator:
         sums = Accumulator(self.work)
         done: list[Part] = []
         while not self._stop.is_set():
             with self._lock:
-                task = next(tasks, None)
+                task = next(waiting, None)
             if task is None:
                 break
             if self.work.skip_damaged:
@@ -114,6 +105,16 @@ class Run:
             return
         sums.add(alone)
         done += task
+
+
+def tasks(work: Work, parts: Sequence[Part]) -> list[list[Part]]:
+    """Returns what one worker sums whole: a part, or where damaged files may be left out all parts of a file."""
+    if not work.skip_damaged:
+        return [[part] for part in parts]
+    files: dict[str, list[Part]] = {}
+    for part in parts:
+        files.setdefault(file_of(part), []).append(part)
+    return list(files.values())
 
 
 def file_of(part: Part) -> str:

@@ -47,8 +47,9 @@ def pool(workers: int | None = None) -> Callable[[Work, Sequence[Part]], Accumul
     count = workers or local.default_workers()
 
     def engine(work: Work, parts: Sequence[Part]) -> Accumulator:
-        chosen = [list(parts[index::count]) for index in range(min(count, len(parts)))]
         require_sendable(work, parts)
+        tasks = local.tasks(work, parts)
+        chosen = [[part for task in tasks[index::count] for part in task] for index in range(min(count, len(tasks)))]
         with ProcessPoolExecutor(len(chosen), mp_context=multiprocessing.get_context("spawn")) as processes:
             try:
                 return added(work, processes.map(sum_parts, [work] * len(chosen), chosen))
