@@ -66,20 +66,17 @@ def binary_metrics() -> list[str]:
     return [name for name, m in catalog().items() if name == "count" or (m.task == "binary" and m.kind != "bootstrap")]
 
 
-def evaluate(folder: Path, bootstrap: int) -> dict[str, object]:
-    """Evaluates every binary metric of 561 slices, or with a bootstrap the metrics at one threshold."""
+def evaluate(folder: Path) -> dict[str, object]:
+    """Evaluates every binary metric of 561 slices."""
     import evalkit as ek
-    from evalkit.metrics import catalog
 
-    names = [n for n, m in catalog().items() if m.statistic.name == "confusion"] if bootstrap else binary_metrics()
     begun = time.perf_counter()
     result = ek.evaluate(
         str(folder),
         label="label",
         score="score",
-        metrics=names,
+        metrics=binary_metrics(),
         slices=["region", "product", ["region", "product"]],
-        intervals=ek.bootstrap(bootstrap) if bootstrap > 1 else "analytic",
         engine="local",
     )
     summed = time.perf_counter()
@@ -92,29 +89,29 @@ def evaluate(folder: Path, bootstrap: int) -> dict[str, object]:
     return {
         "rows": result.evaluations[0].n,
         "slices": table["slice"].n_unique(),
-        "metrics": len(names),
+        "metrics": len(binary_metrics()),
         "seconds": {**result.evaluations[0].seconds, "finish": done - summed, "all": done - begun},
         "bounds": within,
     }
 
 
-def measured(side: str, folder: Path, bootstrap: int = 0) -> dict[str, object]:
+def measured(side: str, folder: Path) -> dict[str, object]:
     """Runs one side in a process of its own."""
-    command = [sys.executable, __file__, "--data", str(folder), "--side", side, "--bootstrap", str(bootstrap)]
+    command = [sys.executable, __file__, "--data", str(folder), "--side", side]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def one_side(side: str, folder: Path, bootstrap: int) -> None:
+def one_side(side: str, folder: Path) -> None:
     times, about = [], {}
     for _ in range(2):
         begun = time.perf_counter()
         if side == "scan":
             scan(folder)
         else:
-            about = evaluate(folder, bootstrap)
+            about = evaluate(folder)
         times.append(time.perf_counter() - begun)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"cold": times[0], "warm": times[1], "peak_mb": peak, **about}))
@@ -126,10 +123,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--side", choices=["scan", "evaluate"], help=argparse.SUPPRESS)
-    parser.add_argument("--bootstrap", type=int, default=0, help="with and without so many replicates instead")
     given = parser.parse_args()
     if given.side:
-        one_side(given.side, given.data, given.bootstrap)
+        one_side(given.side, given.data)
         return
     folder = given.data or Path(tempfile.gettempdir()) / f"evalkit-stream-{given.rows}"
     if given.data is None:
@@ -140,10 +136,9 @@ def main() -> None:
 
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, ", end="")
     print(f"evalkit {evalkit.__version__}, JAX {jax.__version__}, Polars {pl.__version__}, NumPy {np.__version__}")
-    sides = [("evaluate", 1), ("evaluate", given.bootstrap)] if given.bootstrap else [("scan", 0), ("evaluate", 0)]
-    runs = [[measured(side, folder, bootstrap) for side, bootstrap in sides] for _ in range(given.times)]
-    names = ["without", f"{given.bootstrap:,} replicates"] if given.bootstrap else ["scan", "evaluation"]
-    for name, of_side in zip(names, zip(*runs, strict=True), strict=True):
+    sides = ("scan", "evaluate")
+    runs = [[measured(side, folder) for side in sides] for _ in range(given.times)]
+    for name, of_side in zip(sides, zip(*runs, strict=True), strict=True):
         warm = statistics.median(run["warm"] for run in of_side)
         peak = max(run["peak_mb"] for run in of_side)
         print(f"{name:>18}: {warm:6.2f} s, first {of_side[0]['cold']:6.2f} s, peak {peak:,.0f} MB", end="")
@@ -152,9 +147,8 @@ def main() -> None:
             parts = ", ".join(f"{step} {taken:.2f}" for step, taken in last["seconds"].items())
             print(f"; {last['rows']:,} rows, {last['slices']} slices, {last['metrics']} metrics; {parts}", end="")
         print()
-    if not given.bootstrap:
-        for metric, within in sorted(runs[-1][1]["bounds"].items()):
-            print(f"{metric:>18}: binned, within {within:.1e} in every slice")
+    for metric, within in sorted(runs[-1][1]["bounds"].items()):
+        print(f"{metric:>18}: binned, within {within:.1e} in every slice")
     ratios = [run[1]["warm"] / run[0]["warm"] for run in runs]
     print(f"             ratio: {statistics.median(ratios):.2f} ({', '.join(f'{r:.2f}' for r in ratios)})")
 

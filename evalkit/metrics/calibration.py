@@ -142,7 +142,7 @@ def _logit(scores: Any) -> Any:
 
     small = 2.0**-52
     clipped = jnp.clip(scores, small, 1 - small)
-    return jnp.log(clipped) - jnp.log1p(-clipped)
+    return jnp.log(clipped / (1 - clipped))
 
 
 def _still(h: Histogram) -> Histogram:
@@ -176,8 +176,7 @@ def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
     import jax
 
     x = _logit(h.scores)
-    odds = h.spread(intercept) + h.spread(slope) * x
-    p, q = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
+    p, q = _both_shares(h.spread(intercept) + h.spread(slope) * x)
     residual = h.positives * q - h.negatives * p
     curvature = jax.lax.stop_gradient(h.weights * p * q)
     g0, g1 = h.total(residual), h.total(residual * x)
@@ -185,6 +184,15 @@ def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
     determinant = a * c - b * b
     determinant = _above(determinant, 1e-12 * a * c)
     return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
+
+
+def _both_shares(odds: Any) -> tuple[Any, Any]:
+    """Returns the probability of log odds, and of its complement, neither of them rounded by the other."""
+    import jax.numpy as jnp
+
+    small = jnp.exp(-jnp.abs(odds))
+    more, less = 1 / (1 + small), small / (1 + small)
+    return jnp.where(odds >= 0, more, less), jnp.where(odds >= 0, less, more)
 
 
 def _above(value: Any, noise: Any) -> Any:
@@ -244,8 +252,7 @@ def _newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
     """Returns the excess of labels at a shift, and the Newton step from there."""
     import jax
 
-    odds = h.spread(shift) + _logit(h.scores)
-    p, q = jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds)
+    p, q = _both_shares(h.spread(shift) + _logit(h.scores))
     excess = h.total(h.positives * q - h.negatives * p)
     return excess, ratio(excess, jax.lax.stop_gradient(h.total(h.weights * p * q)))
 
