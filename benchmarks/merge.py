@@ -1,76 +1,91 @@
-"""How long it takes to add the saved results of 1,000 shards, as `evalkit merge` does, and of 1,000 in memory.
+"""How long `evalkit merge` takes for the saved sums of 1,000 shards: 561 slices, 1,024 bins of scores and more.
 
-python benchmarks/merge.py [--shards 1000]
+    python benchmarks/merge.py [--shards 1000]
+
+Eight days are evaluated and saved; the shards are links to them. Once all days have the same bins, as shards of one
+job do, and once each day has bins of its own, which are then rolled up to those that all have in common.
 """
 
-from __future__ import annotations
-
 import argparse
-import functools
-import operator
+import os
 import platform
 import tempfile
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
+import polars as pl
 
 import evalkit as ek
-from evalkit.score_bins import balanced
-from evalkit.score_keys import keys
-from evalkit.storage import load
-from evalkit.sums import ScoreSums
+from evalkit.results import total
+from evalkit.saved import _read
 
-SLICES, BINS = 561, 1024
+DAYS, ROWS = 8, 1_000_000
+BUDGET = 64 * 2**20
 
 
-def in_memory(shards: int) -> float:
-    """Returns the seconds that adding histograms of 561 slices and 1,024 bins takes."""
-    rng = np.random.default_rng(0)
-    bins = balanced(keys(rng.beta(2, 3, 1 << 18), True), BINS // 2, "float64", True)
-    drawn = [_histogram(bins.starts, rng) for _ in range(8)]
-    parts = [ScoreSums(*part, None, None, bins, "float64", True, SLICES) for part in drawn]
+class Unheard:
+    def __call__(self, step: str) -> None:
+        """Says nothing."""
+
+    def detail(self, text: str) -> None:
+        """Says nothing."""
+
+
+def save_days(folder: Path) -> int:
+    """Evaluates and saves the days, and returns the bins that a day's scores have."""
+    bins = 0
+    for day in range(DAYS):
+        rng = np.random.default_rng(day)
+        score = rng.beta(2, 3 + day % 3, ROWS).astype(np.float32)
+        frame = pl.DataFrame(
+            {
+                "label": (rng.random(ROWS) < score).astype(np.int8),
+                "score": score,
+                "region": rng.integers(0, 10, ROWS),
+                "product": rng.integers(0, 50, ROWS),
+            }
+        )
+        result = ek.evaluate(
+            frame,
+            label="label",
+            score="score",
+            slices=["region", "product", ["region", "product"]],
+            budget_bytes=BUDGET,
+            keep_rows=False,
+        )
+        sums = result.evaluations[0].sums["score_histogram"]
+        bins = max(bins, len(sums.bins or ()))
+        result.save(folder / f"day-{day}")
+    return bins
+
+
+def merged(folder: Path, days: int, shards: int) -> tuple[float, int]:
+    """Returns the seconds that reading and adding takes, and the bins that are left."""
+    folders = []
+    for shard in range(shards):
+        link = folder / f"shard-{days}-{shard:04d}"
+        link.symlink_to(folder / f"day-{shard % days}")
+        folders.append(str(link))
     begun = time.perf_counter()
-    total = parts[0]
-    for index in range(1, shards):
-        total = total.add(parts[index % len(parts)])
-    return time.perf_counter() - begun
-
-
-def _histogram(starts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, None, np.ndarray]:
-    """Returns slices, keys, groups and counts; a few entries hold nothing, and not the same ones each time."""
-    count = rng.poisson(3.0, (SLICES * len(starts), 2))
-    held = np.flatnonzero(count.any(axis=1))
-    slices, place = np.divmod(held, len(starts))
-    return slices.astype(np.int32), starts[place], None, count[held]
-
-
-def on_disk(shards: int, folder: Path) -> tuple[float, float]:
-    """Returns the seconds of reading and adding shards, and of the table after it."""
-    rng = np.random.default_rng(1)
-    metrics = ["roc_auc", "recall", "log_loss"]
-    for index in range(shards):
-        score = rng.beta(2, 3, 500)
-        data = {"y": rng.random(500) < score, "p": score, "region": rng.integers(0, 10, 500)}
-        ek.evaluate(data, label="y", score="p", slices=["region"], metrics=metrics).save(folder / f"{index:04d}")
-    begun = time.perf_counter()
-    total = functools.reduce(operator.add, (load(folder / f"{index:04d}") for index in range(shards)))
-    added = time.perf_counter() - begun
-    begun = time.perf_counter()
-    total.to_polars()
-    return added, time.perf_counter() - begun
+    result = total(_read(folders, Unheard()))
+    taken = time.perf_counter() - begun
+    assert result.evaluations[0].n == shards * ROWS
+    return taken, len(result.evaluations[0].sums["score_histogram"].bins or ())
 
 
 def main() -> None:
-    """Prints the seconds, the machine and versions."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=1000)
     shards = parser.parse_args().shards
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, evalkit {ek.__version__}")
-    print(f"{shards:,} histograms of {SLICES} slices x {BINS} bins added in memory: {in_memory(shards):.1f} s")
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, ", end="")
+    print(f"evalkit {ek.__version__}, JAX {jax.__version__}, Polars {pl.__version__}, NumPy {np.__version__}")
     with tempfile.TemporaryDirectory() as name:
-        added, table = on_disk(shards, Path(name))
-    print(f"{shards:,} saved shards read and added: {added:.1f} s, the table of all: {table:.1f} s")
+        bins = save_days(Path(name))
+        for days, words in ((1, "the same bins"), (DAYS, "bins of their own")):
+            taken, left = merged(Path(name), days, shards)
+            print(f"{shards:,} shards of 561 slices, {bins:,} bins, {words}: {taken:.1f} s; {left:,} bins left")
 
 
 if __name__ == "__main__":

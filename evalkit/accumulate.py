@@ -189,7 +189,8 @@ class Accumulator:
         if need.statistic.pivoted:
             pivot = cell_pivots(rows, cube)
             if known is not None and known.pivot is not None:
-                pivot[: len(known.pivot)] = known.pivot
+                held = known.count.reshape(len(known.count), -1).sum(axis=1) > 0  # the pivot of no rows is free
+                pivot[: len(held)][held] = known.pivot[held]
         new = cell_sums(need, rows, cube, self.work.options, pivot)
         if known is not None:
             new = replace(_grown(known, cube.cells), pivot=pivot).add(new)

@@ -114,7 +114,11 @@ def intervals(e: Estimate, level: float, deff: float = 1.0, replicates: Floats |
     if kind == "none":
         approximate |= np.isfinite(low)
         _note_expected(e, notes)
-    bare = ~few & np.isfinite(e.value) & np.isnan(low) & (kind != "none")
+    stepped = _stepped(replicates) if replicates is not None and clustered and e.binned else np.zeros(len(few), bool)
+    low, high = (np.where(stepped, np.nan, end) for end in (low, high))
+    for index in np.flatnonzero(stepped & ~few):
+        notes[index].append("no interval: by unit, scores are binned too coarsely for one; give more memory")
+    bare = ~few & np.isfinite(e.value) & np.isnan(low) & (kind != "none") & ~stepped
     for index in np.flatnonzero(bare):
         notes[index].append("no interval: the rows do not vary")
     outside = np.minimum(low, e.value), np.maximum(high, e.value)
@@ -315,6 +319,9 @@ def _none(e: Estimate, level: Level, _deff: float) -> tuple[Floats, Floats]:
     return np.where(well_above, low, np.nan), np.where(well_above, high, np.nan)
 
 
+_FEWEST_STEPS = 10
+
+
 def _percentiles(level: float, replicates: Floats) -> tuple[Floats, Floats]:
     """Percentiles of the replicates in which the metric is defined, where those are at least 90%."""
     defined = np.isfinite(replicates.T)
@@ -326,6 +333,12 @@ def _percentiles(level: float, replicates: Floats) -> tuple[Floats, Floats]:
     enough = defined.mean(1) >= 0.9
     low, high = (np.where(enough, _at_places(ordered, place), np.nan) for place in places)
     return low, high
+
+
+def _stepped(replicates: Floats) -> Flags:
+    """Returns where replicates take so few values that their percentiles are the bins' edges, [slices]."""
+    ordered = np.sort(replicates, axis=0)
+    return np.asarray((np.diff(ordered, axis=0) > 0).sum(0) < _FEWEST_STEPS)
 
 
 def _at_places(ordered: Floats, places: Floats) -> Floats:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -433,6 +433,32 @@ class Result:
         from evalkit.show import html
 
         return html(self)
+
+
+def total(results: Iterable[Result]) -> Result:
+    """Returns the same evaluation over the rows of all results.
+
+    Sums of like many results are added to each other, so that long ones are not copied for every short one.
+
+    Args:
+        results: one at least; they may be read as they are needed.
+
+    Raises:
+        UsageError: there is none, or they do not add.
+    """
+    levels: list[tuple[int, Result]] = []
+    for result in results:
+        level, sum_of = 0, result
+        while levels and levels[-1][0] == level:
+            sum_of = levels.pop()[1] + sum_of
+            level += 1
+        levels.append((level, sum_of))
+    if not levels:
+        raise UsageError("There are no results to add.")
+    while len(levels) > 1:
+        (level, first), (_, second) = levels[-2:]
+        levels[-2:] = [(level, first + second)]
+    return levels[0][1]
 
 
 def load(folder: str | Path, *, rows: bool = False) -> Result:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.console import Format, progress, say, view
+from evalkit.console import Format, Steps, progress, say, view
 from evalkit.errors import DataError, OutputError, UsageError
 from evalkit.job import require_free, require_report, tell_written, written
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from evalkit.gates.verdict import Verdict
     from evalkit.results import Result
 
+_READERS = 2
+
 
 def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | None, form: Format, quiet: bool) -> None:
     """Adds the results in folders, writes them into another and prints them."""
-    from evalkit.storage import load
+    from evalkit.results import total
 
     target = Path(out)
     require_free(target, overwrite=overwrite)
@@ -33,17 +35,27 @@ def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | N
     if twice is not None:
         raise UsageError(f"{twice} is named twice; its rows would count twice.")
     with progress(len(folders) + 2, quiet=quiet) as step:
-        parts = []
-        for folder in folders:
-            step(f"reading {folder}")
-            parts.append(load(folder))
+        result = total(_read(folders, step))
         step("estimating intervals")
-        result = functools.reduce(operator.add, parts)
         shown = view(result, form)
         step(f"writing {target}")
         written(result, target, overwrite=overwrite, report=report, command="merge")
     shown()
     tell_written(target, report=report, quiet=quiet)
+
+
+def _read(folders: Sequence[str], step: Steps) -> Iterator[Result]:
+    """Yields the results in folders; the next ones are read while one is used."""
+    from evalkit.storage import load
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        waiting = deque(pool.submit(load, folder) for folder in folders[: 2 * _READERS])
+        for place, folder in enumerate(folders):
+            step(f"reading {folder}")
+            result = waiting.popleft().result()
+            if place + 2 * _READERS < len(folders):
+                waiting.append(pool.submit(load, folders[place + 2 * _READERS]))
+            yield result
 
 
 def report(folder: str, out: str | None, *, overwrite: bool, quiet: bool) -> None:

@@ -128,13 +128,18 @@ class ScoreSums:
         """Returns about `most` bins that hold equally much over all slices."""
         return quantiles(self.keys, np.abs(self.weights.sum(1)), most, self.dtype, self.probabilities)
 
-    def thinned(self, most: int) -> ScoreSums:
+    def thinned(self, most: int, *, rough: bool = False) -> ScoreSums:
         """Returns the sums with at most about 2 `most` scores in a slice, neighbours joined at one in their middle.
 
         Joined scores hold at most 1/most of a slice's negatives or positives together, or are one score. How a slice is
         thinned depends on its own entries alone; those that hold few are left as they are.
+
+        Args:
+            most: how finely.
+            rough: whether equally many bins may be joined instead, however much they hold: many times faster, but a
+                slice whose scores lie in a few bins of all rows' keeps too few of them for its variances.
         """
-        if self.bins is not None and self.groups is None:
+        if rough and self.bins is not None and self.groups is None:
             return self._thinned_evenly(most)
         first = first_of_keys(self)
         starts = np.flatnonzero(first)
@@ -156,7 +161,7 @@ class ScoreSums:
         return regroup(replace(self, keys=joined[np.cumsum(first) - 1]), ordered=self.groups is None)
 
     def _thinned_evenly(self, most: int) -> ScoreSums:
-        """Joins equally many bins, which are balanced already."""
+        """Joins equally many bins, which over all rows are balanced."""
         held = np.bincount(self.slices, minlength=self.size)
         each = -(-held // (2 * most))
         each[held <= most] = 1

@@ -286,7 +286,7 @@ def _block(
         return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, gradient[:, place])
     coarse = None
     if any(metric.name_of_function in _ITERATED for metric in metrics):
-        thin = sums.thinned(_COARSE)
+        thin = sums.thinned(_COARSE, rough=True)
         coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices)[:2]
     value, expected = score_values(metrics, arrays, weights, gradients=False, coarse=coarse)
     return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, None)

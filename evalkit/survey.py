@@ -138,16 +138,18 @@ class _Look:
     columns: Columns
     workers: int
 
-    def range(self, column: str) -> tuple[Any, Any] | None:
-        """Returns the lowest and highest value, from the files' statistics if they have them."""
+    def within_one(self, column: str) -> bool | None:
+        """Returns whether all numbers of rows that are evaluated lie in [0, 1]; None where that cannot be told.
+
+        The files' statistics answer where they can; they are of all rows, so that other numbers are looked for again.
+        """
         known = self.source.ranges([column]).get(column)
-        if known is not None:
-            return known[0], known[1]
+        if known is not None and known[0] >= 0 and known[1] <= 1:
+            return True
         if not self.source.rereadable:
             return None
-        ends = list(self.each(column, lambda s: (s.min(), s.max())))
-        lows, highs = ([end[i] for end in ends if end[i] is not None] for i in (0, 1))
-        return (min(lows), max(highs)) if lows else None
+        found = self.each(column, lambda s: bool(((s >= 0) & (s <= 1)).all()), kept_only=True)
+        return all(found)
 
     def each(self, column: str, take: Callable[[pl.Series], Any], *, kept_only: bool = False) -> list[Any]:
         """Takes something of each batch of a column, several parts at once.
@@ -157,7 +159,7 @@ class _Look:
             take: from its values in a batch to what is taken.
             kept_only: whether rows that are not evaluated are left out.
         """
-        names = [column, *self.columns.names()] if kept_only else [column]
+        names = list(dict.fromkeys([column, *self.columns.names()])) if kept_only else [column]
 
         def of_frame(frame: pl.DataFrame) -> Any:
             return take((kept(frame, self.columns) if kept_only else frame)[column])
@@ -177,13 +179,21 @@ class _Look:
 
     def numbers(self, column: str) -> Iterator[NDArray[np.float64]]:
         """Yields the numbers of a column, of rows that are evaluated."""
-        names = [column, *self.columns.names()]
+        names = list(dict.fromkeys([column, *self.columns.names()]))
         if not self.source.rereadable:
             yield numbers(kept(self.source.sample(names, SAMPLE_ROWS), self.columns)[column])
             return
         for part in self.source.parts:
-            for batch in part.batches(names):
-                yield numbers(kept(batch.frame, self.columns)[column])
+            found = (numbers(kept(batch.frame, self.columns)[column]) for batch in part.batches(names))
+            yield from self._readable(found) if self.source.skip_damaged else found
+
+    @staticmethod
+    def _readable(found: Iterator[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """Returns the numbers of a part; none where some of it cannot be read."""
+        try:
+            return list(found)
+        except DataError:
+            return []
 
 
 def _task(look: _Look, frame: pl.DataFrame, columns: Columns, positive: Any) -> Task:
@@ -193,25 +203,30 @@ def _task(look: _Look, frame: pl.DataFrame, columns: Columns, positive: Any) -> 
     label = frame[columns.label]
     if not label.dtype.is_numeric():
         return "binary"
-    ends = look.range(columns.label)
-    if ends is None:
-        return "binary" if set(label.unique().to_list()) <= {0, 1} else "regression"
+    sampled = kept(frame, columns)[columns.label]
     if not label.dtype.is_float():
-        return "binary" if ends[0] >= 0 and ends[1] <= 1 else _two_whole_numbers(look, columns.label)
-    if ends[0] < 0 or ends[1] > 1:
-        return "regression"
-    only = all(look.each(columns.label, lambda s: bool(((s == 0) | (s == 1)).all())))
+        few = sampled.n_unique() <= 2
+        two = few and (look.within_one(columns.label) or len(_distinct(look, columns.label)) <= 2)
+        return "binary" if two else "regression"
+    only = _zero_or_one(sampled) and all(look.each(columns.label, _zero_or_one, kept_only=True))
     return "binary" if only else "regression"
 
 
-def _two_whole_numbers(look: _Look, column: str) -> Task:
-    return "binary" if len(_distinct(look, column)) <= 2 else "regression"
+def _zero_or_one(values: pl.Series) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _distinct(look: _Look, column: str) -> list[Any]:
-    """Returns the distinct values of a column, up to a few."""
+    """Returns the distinct values of a column, up to a few; of rows that are evaluated where all hold too many."""
+    found = _some_distinct(look, column, kept_only=False)
+    return found if len(found) <= 2 else _some_distinct(look, column, kept_only=True)
+
+
+def _some_distinct(look: _Look, column: str, *, kept_only: bool) -> list[Any]:
     found: set[Any] = set()
-    for values in look.each(column, lambda s: s.drop_nulls().unique().head(_MOST_LABELS).to_list()):
+    for values in look.each(
+        column, lambda s: s.drop_nulls().unique().head(_MOST_LABELS).to_list(), kept_only=kept_only
+    ):
         found.update(values)
         if len(found) >= _MOST_LABELS:
             break
@@ -225,9 +240,8 @@ def _labels(look: _Look, frame: pl.DataFrame, columns: Columns, task: Task) -> l
     if task != "binary" or columns.label is None or frame[columns.label].dtype == pl.Boolean:
         return None
     if frame[columns.label].dtype.is_numeric():
-        ends = look.range(columns.label)
         sampled = set(frame[columns.label].drop_nulls().unique().head(_MOST_LABELS).to_list())
-        if ends is not None and ends[0] >= 0 and ends[1] <= 1 and sampled <= {0, 1}:
+        if sampled <= {0, 1} and look.within_one(columns.label):
             return None
     return _distinct(look, columns.label)
 
@@ -255,8 +269,7 @@ def _both(values: Sequence[Any] | None, checked: Checked) -> tuple[Any, Any] | N
 def _probabilities(look: _Look, checked: Checked, columns: Columns) -> bool:
     if columns.score is None or not checked.rows.probabilities:
         return False
-    ends = look.range(columns.score)
-    return ends is None or (ends[0] >= 0 and ends[1] <= 1)
+    return look.within_one(columns.score) is not False
 
 
 def _frozen(slice_set: SliceSet, look: _Look) -> SliceSet:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import evalkit as ek
+from evalkit.accumulate import Accumulator
 from evalkit.errors import ConfigError, DataError
 from evalkit.sources.source import open_source
 
@@ -213,3 +214,32 @@ def test_any_split_in_any_number_of_threads_gives_the_same(
     assert_same(
         *tables(frame, pieces, workers, metrics=METRICS, slices=["sex", ["sex", "age=edges(50)"]], **COLUMNS, **more)
     )
+
+
+def test_data_sorted_by_slice_keep_the_moments_of_large_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = 1e9 + rng.normal(0, 1, 60_000)
+    frame = pl.DataFrame(
+        {"y": truth, "q": truth + rng.normal(0, 0.5, 60_000), "g": np.repeat(["a", "b"], 30_000).tolist()}
+    )
+    frame.write_parquet(tmp_path / "x.parquet", row_group_size=5_000)
+    asked: dict[str, Any] = {"label": "y", "prediction": "q", "metrics": ["r2", "pearson_r"], "slices": ["g"]}
+
+    def in_small_batches(work: Any, given: Any) -> Any:
+        sums = Accumulator(work)
+        for part in given:
+            for batch in part.batches(work.columns, work.coded, 10_000):
+                sums.update(batch)
+        return sums
+
+    streamed = ek.evaluate(tmp_path, engine=in_small_batches, **asked).to_polars()
+    assert_same(streamed, ek.evaluate(frame, engine="memory", **asked).to_polars(), tolerance=1e-6)
+
+
+def test_a_threshold_has_no_interval_from_bins_too_coarse_for_one() -> None:
+    frame = rows(40_000)
+    asked: dict[str, Any] = {"metrics": ["threshold_at_recall", "recall_at_precision"], "unit": "user", **COLUMNS}
+    binned = ek.evaluate(parts(frame, 3), engine="local", budget_bytes=300_000, **asked)
+    line = binned["threshold_at_recall"].to_polars().to_dicts()[0]
+    assert np.isnan(line["low"])
+    assert "binned too coarsely" in line["note"]
