@@ -138,6 +138,7 @@ def evaluate(
     """
     started = time.perf_counter()
     say = progress or _silent
+    _require_counts(workers=workers, chunk_rows=chunk_rows, budget_bytes=budget_bytes)
     _check_settings(level, min_rows, suppress_below, intervals)
     asked = _asked(metrics)
     sets = parse(slices)
@@ -195,6 +196,12 @@ def evaluate(
         evaluation = replace(evaluation, seconds=seconds)
     say("estimating")
     return Result((evaluation.suppress() if suppress_below else evaluation,))
+
+
+def _require_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
+            raise ConfigError(f"{name} is a whole number of at least 1, not {count!r}.")
 
 
 def _of_values(metrics: Sequence[Metric]) -> bool:

@@ -97,6 +97,10 @@ def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *
     given = {name: value for name, value in flags.items() if value is not None and value != []}
     if data:
         given["data"] = list(data)
+    if given.get("workers", 1) < 1:
+        from evalkit.errors import ConfigError
+
+        raise ConfigError(f"--workers is at least 1, not {given['workers']}.")
     return config.model_copy(update=_bootstrap(_models(given, config), config))
 
 

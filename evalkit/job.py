@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from evalkit.config import Config, Intervals, Model, in_bytes
 from evalkit.console import Format, RowsRead, Steps, out, progress, say, view
@@ -133,13 +134,22 @@ def evaluated(
             name=model.title,
             progress=after(step, words),
             read_rows=RowsRead(step, words),
-            unfinished=None if unfinished is None else unfinished / model.title.replace("/", "_"),
+            unfinished=None if unfinished is None else unfinished / _folder_of(model.title),
             **shared,
         )
         result = one if result is None else result | one
     if result is None:
         raise ConfigError("models is empty.")
     return result
+
+
+def _folder_of(title: str) -> str:
+    """Returns a name of a folder that no other title has; a title may be `..` or hold a slash.
+
+    >>> _folder_of("old model"), _folder_of("..")
+    ('old model', '%2E%2E')
+    """
+    return quote(title, safe=" ").replace(".", "%2E")
 
 
 def prepare(config: Config, *, overwrite: bool) -> Path | None:

@@ -237,7 +237,9 @@ def _labels(look: _Look, frame: pl.DataFrame, columns: Columns, task: Task) -> l
     """Returns the labels that occur in any row; None where they are 0 and 1, true and false, or numbers."""
     import polars as pl
 
-    if task != "binary" or columns.label is None or frame[columns.label].dtype == pl.Boolean:
+    if task != "binary" or columns.label is None:
+        return None
+    if frame[columns.label].dtype == pl.Boolean or frame[columns.label].dtype.is_nested():
         return None
     if frame[columns.label].dtype.is_numeric():
         sampled = set(frame[columns.label].drop_nulls().unique().head(_MOST_LABELS).to_list())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.errors import ColumnError, ConfigError, DataError, listing, nearest
+from evalkit.slicing.conditions import looks_beyond
 from evalkit.slicing.spec import OTHER, Dimension, Expression, SliceSet, edge_text
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _encode(
     dimension: Dimension, frame: pl.DataFrame, limit: int, dictionaries: Dictionaries, *, part: bool = False
 ) -> Coded:
     if dimension.form == "where":
-        return _encode_condition(dimension, frame)
+        return _encode_condition(dimension, frame, part=part)
     column = _column(frame, dimension.name)
     if dimension.name in dictionaries:
         return _encode_known(column, dictionaries[dimension.name])
@@ -172,11 +173,17 @@ def _expression(dimension: Dimension) -> pl.Expr:
         raise ConfigError(f'The condition of "{dimension.name}" cannot be read: {error}.') from error
 
 
-def _encode_condition(dimension: Dimension, frame: pl.DataFrame) -> Coded:
+def _encode_condition(dimension: Dimension, frame: pl.DataFrame, *, part: bool = False) -> Coded:
     import polars as pl
 
+    expression = _expression(dimension)
+    if part and looks_beyond(expression):
+        raise ConfigError(
+            f'The condition of "{dimension.name}" depends on other rows (a mean, a rank, a window), and rows are read '
+            "part by part: work that out before, as a column."
+        )
     try:
-        holds = frame.select(_expression(dimension).alias("holds"))["holds"]
+        holds = frame.select(expression.alias("holds"))["holds"]
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f'The condition of "{dimension.name}" fails on the data: {error}.') from error
     if holds.dtype != pl.Boolean or len(holds) != frame.height:
@@ -299,6 +306,10 @@ def _encode_unique(column: pl.Series, limit: int, words: Mapping[Any, str] | Non
     distinct = column.unique().sort(nulls_last=True)
     within(len(distinct), column.name, limit)
     values = distinct.to_list()
+    wide = isinstance(column.dtype, pl.Decimal) or column.dtype in (pl.Int128, pl.UInt128)
+    if wide or (column.dtype == pl.UInt64 and max((v for v in values if v is not None), default=0) >= 1 << 63):
+        places = (column.rank("dense") - 1).fill_null(distinct.drop_nulls().len())  # beyond NumPy's integers
+        return Coded(places.to_numpy().astype(np.int32), tuple(None if v is None else _text(v) for v in values))
     texts = [None if v is None else words[v] if words else _text(v) for v in values]
     known = distinct.drop_nulls().to_physical().to_numpy()
     physical = column.to_physical()

@@ -193,3 +193,19 @@ def test_evaluations_of_different_definitions_do_not_add() -> None:
     ):
         with pytest.raises(UsageError, match="add only"):
             base + other
+
+
+@pytest.mark.parametrize("setting", ["workers", "chunk_rows", "budget_bytes"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_a_count_that_is_not_a_whole_number_of_at_least_one_is_refused(setting: str, value: Any) -> None:
+    rows = {"y": [0, 1], "p": [0.2, 0.8]}
+    with pytest.raises(ConfigError, match=f"{setting} is a whole number of at least 1, not {value}"):
+        ek.evaluate(rows, label="y", score="p", **{setting: value})
+
+
+def test_a_dataset_of_arrow_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    from pyarrow.dataset import dataset
+
+    pl.DataFrame({"y": [0, 1], "p": [0.2, 0.8]}).write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="FileSystemDataset cannot be read; give an Arrow table"):
+        ek.evaluate(dataset(tmp_path), label="y", score="p")

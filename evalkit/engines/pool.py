@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.accumulate import Accumulator, Work
 from evalkit.engines import local
-from evalkit.errors import InternalError, UsageError
+from evalkit.errors import ConfigError, InternalError, UsageError
 
 if TYPE_CHECKING:
     from evalkit.sources.source import Part
@@ -41,10 +41,13 @@ def pool(workers: int | None = None) -> Callable[[Work, Sequence[Part]], Accumul
         workers: by default one for each processor.
 
     Raises:
+        ConfigError: there are to be no workers.
         UsageError: the work or the data cannot be sent to other processes.
         InternalError: a process was killed.
     """
-    count = workers or local.default_workers()
+    count = local.default_workers() if workers is None else workers
+    if count < 1 or count != int(count):
+        raise ConfigError(f"A pool has a whole number of workers, at least 1, not {count!r}.")
 
     def engine(work: Work, parts: Sequence[Part]) -> Accumulator:
         require_sendable(work, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -73,9 +74,16 @@ class File:
         return Path(self.path).stat().st_size
 
     def fingerprint(self) -> str:
-        """Returns size and modification time, or what a store has in its place."""
+        """Returns size and modification time, or what a store has in its place.
+
+        Raises:
+            DataError: the file is gone.
+        """
         if not self.url:
-            status = Path(self.path).stat()
+            try:
+                status = Path(self.path).stat()
+            except OSError as error:
+                raise DataError(f"Cannot read {self.path}: {error.strerror or error}.") from error
             return f"{status.st_size}-{status.st_mtime_ns}"
         filesystem, path = _store(self.path)
         about = filesystem.info(path)
@@ -122,13 +130,19 @@ def find(items: Iterable[str | Path]) -> list[File]:
         MissingExtra: the package for a store is not installed.
     """
     files = [file for item in items for file in _find(item)]
-    twice = [name for name, times in Counter(file.path for file in files).items() if times > 1]
+    places = Counter(file.path if file.url else os.path.realpath(file.path) for file in files)
+    twice = [name for name, times in places.items() if times > 1]
     if twice:
         raise DataError(f"{without_secrets(twice[0])} is named twice, and its rows would count twice.")
     kinds = {"csv" if file.format == "tsv" else file.format for file in files}
-    if None in kinds or len(kinds) > 1:
-        names = (file.name for file in files)
+    if None in kinds:
+        names = (file.name for file in files if file.format is None)
         raise DataError(f"Cannot tell how to read {listing(names, 3)}; the endings known are {listing(FORMATS)}.")
+    if len(kinds) > 1:
+        one = [
+            next(file.name for file in files if file.format == kind) for kind in dict.fromkeys(f.format for f in files)
+        ]
+        raise DataError(f"Files must be of one kind, but there are {listing(one)}; name those of one by a glob.")
     return files
 
 

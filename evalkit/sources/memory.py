@@ -249,7 +249,13 @@ def frame_of(data: Any, columns: Sequence[str] | None = None) -> pl.DataFrame | 
     if module == "pandas":
         return _from_pandas(data, columns)
     if module == "pyarrow" or hasattr(data, "__arrow_c_stream__"):
-        return pl.DataFrame(pl.from_arrow(data))
+        try:
+            return pl.DataFrame(pl.from_arrow(data))
+        except TypeError as error:
+            raise DataError(
+                f"Data of type {type(data).__name__} cannot be read; give an Arrow table, or an iterator of record "
+                "batches such as dataset.to_batches()."
+            ) from error
     return None
 
 

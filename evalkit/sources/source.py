@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import ConfigError, DataError, listing
+from evalkit.slicing.conditions import looks_beyond
 from evalkit.sources import database, files, ipc, lazy, memory, parquet, text, tfrecord
 from evalkit.sources.adapt import FilteredPart, FittedPart
 from evalkit.sources.files import File
@@ -263,6 +264,8 @@ def _expression(where: str | pl.Expr) -> pl.Expr:
 
     if isinstance(where, pl.Expr):
         return where
+    if not isinstance(where, str):
+        raise ConfigError(f"A filter is SQL or a Polars expression, not of type {type(where).__name__}.")
     try:
         return pl.sql_expr(where)
     except pl.exceptions.PolarsError as error:
@@ -271,12 +274,32 @@ def _expression(where: str | pl.Expr) -> pl.Expr:
 
 def _filtered(source: Source, condition: pl.Expr) -> Source:
     """Returns a source of the rows that satisfy the condition."""
-    check_columns(condition.meta.root_names(), source.columns, f"{source.name}, which the filter names")
+    _require_of_rows(condition, source)
     parts = [kept for part in source.parts if (kept := _filtered_part(part, condition)) is not None]
     if not parts:
         parts = list(memory.frame_parts(memory.no_rows(source.columns), source.name))
     rows = [part.rows for part in parts]
     return replace(source, parts=tuple(parts), rows=None if None in rows else sum(r or 0 for r in rows))
+
+
+def _require_of_rows(condition: pl.Expr, source: Source) -> None:
+    """Raises ConfigError unless a condition is true or false for each row, whichever rows are read with it."""
+    import polars as pl
+
+    if condition.meta.has_multiple_outputs():
+        raise ConfigError("The filter names several columns at once; write a condition of each.")
+    check_columns(condition.meta.root_names(), source.columns, f"{source.name}, which the filter names")
+    if looks_beyond(condition):
+        raise ConfigError(
+            "The filter depends on other rows (a mean, a rank, a window), and rows are read part by part: work that "
+            "out before, as a column."
+        )
+    try:
+        dtype = pl.DataFrame(schema=dict(source.columns)).select(condition).dtypes[0]
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(f"The filter does not fit the columns of {source.name}: {first_line(error)}") from error
+    if dtype != pl.Boolean:
+        raise ConfigError(f"The filter must be true or false for each row, not {dtype}.")
 
 
 def _filtered_part(part: Part, condition: pl.Expr) -> Part | None:
@@ -299,7 +322,7 @@ def _holds(condition: pl.Expr, keys: Mapping[str, tuple[pl.DataType, Any]]) -> b
 
     row = pl.DataFrame([pl.Series(name, [value], dtype) for name, (dtype, value) in keys.items()])
     try:
-        return row.filter(condition).height > 0
+        return row.select(condition).item() is True
     except pl.exceptions.PolarsError as error:
         types = listing(f"{name} is {keys[name][0]}" for name in condition.meta.root_names())
         raise ConfigError(f"The filter does not fit the folders' columns ({types}): {first_line(error)}") from error

@@ -19,7 +19,7 @@ import evalkit as ek
 from evalkit import journal
 from evalkit.cli import main
 from evalkit.engines.pool import pool
-from evalkit.errors import DataError, InternalError, OutputError, UsageError
+from evalkit.errors import ConfigError, DataError, InternalError, OutputError, UsageError
 from evalkit.sources.memory import FramePart
 from evalkit.sources.source import Batch
 
@@ -222,3 +222,49 @@ def test_a_metric_that_cannot_be_sent_is_refused(folder: Path) -> None:
 
     with pytest.raises(UsageError, match="cannot be sent to other processes"):
         ek.evaluate(folder, engine=pool(2), **{**ASKED, "metrics": [local_metric]})
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../x", "a/b"])
+def test_what_is_kept_on_the_way_stays_in_its_folder_whatever_the_name(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evalkit.journal.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("evalkit.journal.SHARE", 0.0)
+    arguments = ["evaluate", str(folder), *FLAGS, "--engine", "local", "--out", str(tmp_path / "out"), "--no-report"]
+    assert main([*arguments, "--name", name]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+def test_a_pool_without_workers_is_refused(workers: Any) -> None:
+    with pytest.raises(ConfigError, match=f"A pool has a whole number of workers, at least 1, not {workers}"):
+        pool(workers)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1"])
+@pytest.mark.parametrize("engine", ["local", "pool"])
+def test_no_workers_are_refused_on_the_command_line(
+    workers: str, engine: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(folder), *FLAGS, "--engine", engine, "--workers", workers]) == 2
+    assert f"--workers is at least 1, not {workers}." in capsys.readouterr().err
+
+
+def test_a_file_that_is_removed_while_others_are_read_is_named(folder: Path) -> None:
+    def removing(rows: int, _: int | None) -> None:
+        if rows == 500:
+            (folder / "7.parquet").unlink(missing_ok=True)
+
+    with pytest.raises(DataError, match=r"Cannot read .*7\.parquet: No such file or directory\."):
+        ek.evaluate(folder, engine="local", workers=1, read_rows=removing, **ASKED)
+
+
+def test_a_file_that_is_removed_while_others_are_read_can_be_left_out(folder: Path) -> None:
+    def removing(rows: int, _: int | None) -> None:
+        if rows == 500:
+            (folder / "7.parquet").unlink(missing_ok=True)
+
+    result = ek.evaluate(folder, engine="local", workers=1, read_rows=removing, skip_damaged=True, **ASKED)
+    assert result["count"].value == 3500
+    assert [Path(name).name for name in result.evaluations[0].skipped] == ["7.parquet"]

@@ -233,3 +233,28 @@ def test_too_many_values_say_what_to_do() -> None:
         counts(frame, "c", limit=10)
     with pytest.raises(DataError, match="more than 20 slices"):
         counts(frame.head(21).with_columns(c=pl.col("c").cast(pl.Int64) % 5), ["c", "d"], limit=20)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "texts"),
+    [
+        (["2.50", None, "1.00", "2.50"], pl.Decimal(10, 2), ("1.00", "2.50", None)),
+        ([7, None, -3, 7], pl.Int128, ("-3", "7", None)),
+        ([2**64 - 1, None, 1, 2**64 - 1], pl.UInt64, ("1", str(2**64 - 1), None)),
+    ],
+)
+def test_numbers_beyond_those_of_numpy_have_slices(
+    values: list[Any], dtype: Any, texts: tuple[str | None, ...]
+) -> None:
+    column = pl.Series("n", values).cast(dtype) if isinstance(values[0], str) else pl.Series("n", values, dtype)
+    coded, *_ = encode(parse(["n"]), column.to_frame()).values()
+    assert coded.values == texts
+    assert coded.codes.tolist() == [1, 2, 0, 1]
+
+
+@pytest.mark.parametrize("condition", ["n > AVG(n)", pl.col("n").rank() < 3, pl.col("n").sum().over("n") > 1])
+def test_a_condition_that_depends_on_other_rows_is_refused_of_a_part(condition: Any) -> None:
+    sets, frame = parse([where("x", condition)]), pl.DataFrame({"n": [1, 2, 3, 4]})
+    encode(sets, frame)
+    with pytest.raises(ConfigError, match='The condition of "x" depends on other rows'):
+        encode(sets, frame, part=True)

@@ -198,3 +198,19 @@ def test_a_file_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     path = write(ROWS, tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet is named twice, and its rows would count twice\."):
         open_source([path, f"{tmp_path}/*.parquet"])
+
+
+def test_a_file_that_is_named_by_two_paths_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(ROWS, tmp_path / "x.parquet")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.parquet").symlink_to(path)
+    for other in ["x.parquet", "./x.parquet", "link.parquet"]:
+        with pytest.raises(DataError, match="is named twice, and its rows would count twice"):
+            open_source([path, other])
+
+
+def test_files_of_two_kinds_are_refused_by_one_of_each(tmp_path: Path) -> None:
+    for name in ("1.csv", "2.csv", "3.parquet"):
+        write(ROWS, tmp_path / name)
+    with pytest.raises(DataError, match=r"of one kind, but there are \S*1\.csv, \S*3\.parquet; name"):
+        open_source(tmp_path)

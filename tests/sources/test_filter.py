@@ -82,3 +82,67 @@ def test_a_filter_on_a_column_that_is_not_there_names_it() -> None:
 def test_a_filter_that_is_no_sql_is_refused() -> None:
     with pytest.raises(ConfigError, match='The filter "n >" is not an SQL condition'):
         open_source(ROWS, where="n >")
+
+
+@pytest.mark.parametrize("condition", ["1 = 1", "true", pl.lit(value=True)])
+def test_a_filter_of_no_column_that_is_true_keeps_every_row(condition: Any, tmp_path: Path) -> None:
+    (tmp_path / "k=1").mkdir()
+    ROWS.write_parquet(tmp_path / "k=1" / "x.parquet")
+    assert whole(tmp_path, ["n", "k"], where=condition).height == 100
+    assert whole(ROWS, where=condition).height == 100
+
+
+def test_a_filter_of_no_column_that_is_false_keeps_none() -> None:
+    assert open_source(ROWS, where="1 = 0").rows == 0
+
+
+@pytest.mark.parametrize("condition", ["n", "n + 1", pl.col("text")])
+def test_a_filter_that_is_not_true_or_false_is_refused(condition: Any) -> None:
+    with pytest.raises(ConfigError, match="The filter must be true or false for each row, not"):
+        open_source(ROWS, where=condition)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "n > AVG(n)",
+        "ROW_NUMBER() OVER (ORDER BY n) < 3",
+        pl.col("n").rank() < 3,
+        pl.col("n").shift(1) < 3,
+        pl.col("n").cum_sum() < 3,
+        pl.col("n").head(3) < 3,
+        pl.col("x").fill_null(strategy="forward") < 3,
+        pl.col("text").is_duplicated(),
+        pl.col("n").sum().over("text") > 3,
+    ],
+)
+def test_a_filter_that_depends_on_other_rows_is_refused(condition: Any) -> None:
+    with pytest.raises(ConfigError, match="depends on other rows"):
+        open_source(ROWS, where=condition)
+
+
+@pytest.mark.parametrize("word", ["Len", "Agg", "Over", "Rank"])
+def test_a_filter_may_name_columns_and_values_as_polars_names_its_steps(word: str) -> None:
+    assert whole(ROWS.with_columns(pl.lit(word).alias(word)), ["n"], where=f"\"{word}\" = '{word}'").height == 100
+
+
+def test_a_filter_may_be_a_function_of_python() -> None:
+    condition = pl.col("n").map_batches(lambda n: n > 89, return_dtype=pl.Boolean, is_elementwise=True)
+    assert whole(ROWS, where=condition).height == 10
+
+
+@pytest.mark.parametrize("condition", [pl.all() < 3, pl.col("^n|x$") < 3])
+def test_a_filter_of_several_columns_at_once_is_refused(condition: pl.Expr) -> None:
+    with pytest.raises(ConfigError, match="several columns at once"):
+        open_source(ROWS, where=condition)
+
+
+@pytest.mark.parametrize("condition", [3, True, [1, 2]])
+def test_a_filter_of_another_type_is_refused(condition: Any) -> None:
+    with pytest.raises(ConfigError, match="A filter is SQL or a Polars expression, not of type"):
+        open_source(ROWS, where=condition)
+
+
+def test_a_filter_that_compares_text_with_a_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not fit the columns"):
+        open_source(ROWS, where="text = 3")
