@@ -65,7 +65,8 @@ def folder(tmp_path: Path) -> Path:
 
 def killed(folder: Path, unfinished: Path, after: int, workers: int = 1) -> None:
     code = KILLED.format(data=str(folder), folder=str(unfinished), after=after, workers=workers)
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    alone = {**os.environ, "EVALKIT_CACHE": "off"}  # a process that dies may leave half a compiled function there
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=alone)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
