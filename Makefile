@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv-peers/bin
 WORKERS ?= 2
+PEERS_EXTRAS := .[beam,tfma]
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -63,7 +64,7 @@ clean:  ## remove environments, caches and build folders
 
 .venv-peers/.ready: pyproject.toml
 	$(call environment,.venv-peers)
-	$(call install,.venv-peers,-e '.[beam,tfma]' pytest hypothesis)
+	$(call install,.venv-peers,-e '$(PEERS_EXTRAS)' pytest hypothesis)
 	@touch $@
 
 define environment
