@@ -148,7 +148,7 @@ def _opened(file: File, text: Sequence[str] = ()) -> Iterator[Any]:
 
     handle: Any = file.open() if file.url else file.path
     try:
-        parquet = pq.ParquetFile(handle, read_dictionary=list(text), memory_map=not file.url, pre_buffer=file.url)
+        parquet = pq.ParquetFile(handle, read_dictionary=list(text), pre_buffer=file.url)
     except (pa.ArrowException, OSError) as error:
         raise unreadable(file.name, error) from error
     try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SAMPLERS = 4
+_MOST_SAMPLED = 64
 
 __all__ = ["Batch", "Part", "Source", "describe", "open_source"]
 
@@ -84,8 +85,8 @@ class Source:
         check_columns(columns, self.columns, self.name)
         names = list(dict.fromkeys(columns))
         chosen = [(part, n * share) for part, share in self._shares()]
-        most = max(1, n)  # more parts than rows: every k-th part gives one
-        step = -(-len(chosen) // most)
+        most = max(1, n)  # of very many parts every k-th gives rows
+        step = -(-len(chosen) // min(most, _MOST_SAMPLED))
 
         def of_part(part: Part, rows: float) -> pl.DataFrame | DataError:
             try:
