@@ -2,6 +2,10 @@
 
 Compiled functions are kept in the user's cache folder, so that a second run starts fast. `EVALKIT_CACHE=off` turns that
 off, `EVALKIT_CACHE=FOLDER` moves it; where the user has given JAX a folder of their own, that one is used.
+
+On Linux a compiled function takes several maps of memory, of which a process may have 65,530 by default, and where there
+is none left XLA ends the process. So a process that has compiled for very many shapes forgets its compiled functions
+in time, those of other parts of the program too: they are compiled again, or read from the cache folder.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +26,8 @@ _SETTINGS = {
     "jax_persistent_cache_min_entry_size_bytes": -1,
     "jax_raise_persistent_cache_errors": False,
 }
+_SHARE_OF_MAPS = 0.5
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 def cache_folder() -> Path | None:
@@ -94,6 +101,7 @@ class _Kept:
         self._lock = threading.Lock()
         self._inside = 0
         self._before: dict[str, Any] = {}
+        self._looked = 0.0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -108,6 +116,7 @@ class _Kept:
                 self._inside -= 1
                 if not self._inside:
                     self._leave()
+                    self._forget()
 
     def _enter(self) -> None:
         import jax
@@ -124,6 +133,32 @@ class _Kept:
         if self._before:
             _set(self._before)
             self._before = {}
+
+    def _forget(self) -> None:
+        """Lets go of compiled functions where this process is about to run out of maps of memory."""
+        import jax
+
+        if time.monotonic() - self._looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        if maps_of_memory() > _SHARE_OF_MAPS * most_maps_of_memory():
+            jax.clear_caches()  # type: ignore[no-untyped-call]
+        self._looked = time.monotonic()
+
+
+def maps_of_memory() -> int:
+    """Returns how many maps of memory this process has; 0 where the system does not tell."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def most_maps_of_memory() -> float:
+    """Returns how many maps of memory a process may have; infinite where the system does not tell."""
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
+    except OSError:
+        return float("inf")
 
 
 def _set(settings: dict[str, Any]) -> None:
