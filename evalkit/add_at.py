@@ -1,6 +1,7 @@
 """Adding values up by place, the way that each kind of device does fast.
 
-- `scatter`, on CPUs: one scatter of 1-D data for each column; its accumulators stay in the first cache.
+- `scatter`, on CPUs: one scatter for two columns of floats, as complex numbers, which takes hardly longer than one for
+  one; its accumulators stay in the first cache.
 - `copies`, on GPUs: a scatter into several copies of the accumulators, so that atomic additions seldom meet.
 - `sorted`: sums over segments of the rows sorted by place.
 - `matrix`, on TPUs: products of one-hot matrices with the values' parts, in blocks.
@@ -174,9 +175,26 @@ def _at_once(add: Callable[..., Columns], size: int, places: Any, rows: Any) -> 
 
 
 def _scatter(size: int, places: Any, columns: Columns) -> Columns:
+    import jax
     import jax.numpy as jnp
 
-    return tuple(jnp.zeros(size, column.dtype).at[places].add(column, mode="drop") for column in columns)
+    floats = [i for i, column in enumerate(columns) if not _is_integer(column)]
+    pairs = list(zip(floats[::2], floats[1::2], strict=False))
+    paired = {i for pair in pairs for i in pair}
+    sums = {}
+    for i, j in pairs:
+        both = _scattered(size, places, jax.lax.complex(columns[i], columns[j]))
+        sums |= {i: jnp.real(both), j: jnp.imag(both)}
+    for i in range(len(columns)):
+        if i not in paired:
+            sums[i] = _scattered(size, places, columns[i])
+    return tuple(sums[i] for i in range(len(columns)))
+
+
+def _scattered(size: int, places: Any, column: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.zeros(size, column.dtype).at[places].add(column, mode="drop")
 
 
 def _copies(size: int, places: Any, columns: Columns, *, largest: bool = False, copies: int | None = None) -> Columns:

@@ -316,7 +316,7 @@ def sampled_bins(rows: Rows, most: int) -> ScoreBins:
     score, label = _scored(rows)
     every = max(1, -(-rows.n // SAMPLE_ROWS))
     keys = score_keys.keys(score[::every], rows.probabilities)
-    weights = row_weights(keys, label[::every], most)
+    weights = row_weights(keys, label[::every])
     return balanced(keys, most, str(score.dtype), rows.probabilities, weights)
 
 

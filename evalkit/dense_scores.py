@@ -57,33 +57,48 @@ def score_sums_of(
     """
     parts: dict[int, dict[str, NDArray[Any]]] = {}
     for dense, roll_ups in of_cubes:
-        for roll_up in roll_ups:
-            parts[roll_up.slice_set] = _entries(dense, roll_up, bins, offsets[roll_up.slice_set])
+        for run in runs(roll_ups):
+            parts[run[0].slice_set] = _entries(dense, run, bins, offsets)
     joined: dict[str, Any] = {"total": None, "square": None}
     for name in list(parts[min(parts)]):
-        joined[name] = np.concatenate([parts[index].pop(name) for index in sorted(parts)])
+        arrays = [parts[index].pop(name) for index in sorted(parts)]
+        joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return ScoreSums(
         **joined, groups=None, bins=bins, dtype=bins.dtype, probabilities=bins.probabilities, size=offsets[-1]
     )
 
 
-def _entries(dense: Dense, roll_up: RollUp, bins: ScoreBins, offset: int) -> dict[str, NDArray[Any]]:
-    """Returns the entries of one slice set's slices; memory that is not written to is not taken."""
-    most = len(roll_up.keys) * len(bins)
+def runs(roll_ups: Sequence[RollUp]) -> list[list[RollUp]]:
+    """Returns the roll-ups in order of their slice sets, those of sets that follow each other together."""
+    runs: list[list[RollUp]] = []
+    for roll_up in sorted(roll_ups, key=lambda r: r.slice_set):
+        if runs and roll_up.slice_set == runs[-1][-1].slice_set + 1:
+            runs[-1].append(roll_up)
+        else:
+            runs.append([roll_up])
+    return runs
+
+
+def _entries(
+    dense: Dense, roll_ups: Sequence[RollUp], bins: ScoreBins, offsets: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    """Returns the entries of slice sets that follow each other; memory that is not written to is not taken."""
+    most = sum(len(roll_up.keys) for roll_up in roll_ups) * len(bins)
     types = {"count": np.int64, "total": np.float64, "square": np.float64}
     found: dict[str, NDArray[Any]] = {name: np.empty((most, 2), dtype=types[name]) for name in dense}
     found |= {"slices": np.empty(most, dtype=np.int32), "keys": np.empty(most, dtype=np.int64)}
-    size, filled = len(roll_up.keys), 0
-    for first, rolled in _rolled(dense, roll_up.slices, size):
-        flat = {name: array.reshape(-1, 2) for name, array in rolled.items()}
-        held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
-        slices, place = np.divmod(held, len(bins))
-        here = slice(filled, filled + len(held))
-        found["slices"][here] = slices + (first + offset)
-        found["keys"][here] = bins.starts[place]
-        for name, array in flat.items():
-            found[name][here] = array[held]
-        filled = here.stop
+    filled = 0
+    for roll_up in roll_ups:
+        for first, rolled in _rolled(dense, roll_up.slices, len(roll_up.keys)):
+            flat = {name: array.reshape(-1, 2) for name, array in rolled.items()}
+            held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
+            slices, place = np.divmod(held, len(bins))
+            here = slice(filled, filled + len(held))
+            found["slices"][here] = slices + (first + offsets[roll_up.slice_set])
+            found["keys"][here] = bins.starts[place]
+            for name, array in flat.items():
+                found[name][here] = array[held]
+            filled = here.stop
     return {name: array[:filled] for name, array in found.items()}
 
 

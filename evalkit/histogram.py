@@ -25,7 +25,8 @@ class Histogram:
 
     Args:
         slices: [runs] int32, ascending; the slice of each run of entries, all runs equally long: each entry by itself,
-            or where there are fewer slices than entries, several with zeros after a slice's last.
+            or where there are fewer slices than entries, several with zeros after a slice's last. Of long runs the
+            first entries of all come first, then the second ones and so on, so that sums along runs are vectors.
         starts: [slices] int32; the first run of each slice.
         scores: [entries] ascending within a slice; a bin's middle where scores are binned.
         negatives: [entries] float64, summed weights of rows with label 0.
@@ -72,7 +73,7 @@ class Histogram:
     def _total(self, values: Any) -> Array:
         import jax
 
-        values = values.reshape(-1, self.run).sum(1) if self.run > 1 else values
+        values = values.reshape(self.run, -1).sum(0) if self.run > 1 else values
         return jax.ops.segment_sum(values, self.slices, self.n, indices_are_sorted=True)
 
     def spread(self, values: Any) -> Array:
@@ -80,7 +81,7 @@ class Histogram:
         import jax.numpy as jnp
 
         result: Array = values[self.slices]
-        return jnp.repeat(result, self.run) if self.run > 1 else result
+        return jnp.tile(result, self.run) if self.run > 1 else result
 
     def before(self, values: Any) -> Array:
         """Sums values over the entries of the same slice with lower scores, [entries]."""
@@ -90,11 +91,11 @@ class Histogram:
     def _below(self, values: Any) -> Array:
 
         if self.run > 1:
-            inside = _running(values.reshape(-1, self.run).T).T
-            last = inside[:, -1]
+            inside = _running(values.reshape(self.run, -1))
+            last = inside[-1]
             below = cumulative(last) - last
             before = below - below[self.starts][self.slices]
-            return (inside + before[:, None]).reshape(-1) - values
+            return (inside + before[None, :]).reshape(-1) - values
         below = cumulative(values) - values
         result: Array = below - below[self.starts][self.slices]
         return result
@@ -109,7 +110,7 @@ class Histogram:
         import jax.numpy as jnp
 
         held = jax.lax.stop_gradient(values)
-        largest = held.reshape(-1, self.run).max(1) if self.run > 1 else held
+        largest = held.reshape(self.run, -1).max(0) if self.run > 1 else held
         top = self.spread(jax.ops.segment_max(largest, self.slices, self.n, indices_are_sorted=True)) == held
         ties = self.total(top.astype(values.dtype))
         mean = self.total(jnp.where(top, values, 0.0)) / jnp.maximum(ties, 1.0)

@@ -137,8 +137,8 @@ class Asked:
             places = len(self.statistic.cell_names)
             place = jnp.where(valid, codes * places + self.statistic.cell(batch), size * places)
             return place, (weight,) if self.weighted else ()
-        rows = self.statistic.rows(batch, pivot[codes]).astype(jnp.zeros(()).dtype)
-        fields = [rows[:, i] for i in range(self.first, rows.shape[1])]
+        wide = jnp.zeros(()).dtype
+        fields = [field.astype(wide) for field in self.statistic.by_field(batch, pivot[codes])[self.first :]]
         scaled = [field * weight for field in fields] if self.weighted else fields
         return jnp.where(valid, codes, size), tuple(scaled)
 
@@ -253,19 +253,19 @@ def _in_blocks(
     if not has_wide() or len(codes) % block:
         return sums(values(whole, n))
     parts = jax.tree.map(lambda array: array.reshape(-1, block), whole)
-    shapes = jax.eval_shape(lambda: sums(values(jax.tree.map(lambda array: array[0], parts), n)))
-    none = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
-    def step(carry: Any, part: Any) -> Any:
-        total, left = carry
-        added = jax.lax.cond(left > 0, sums, lambda _: none, values(part, left))
-        joined = {
-            name: jax.tree.map(jnp.maximum if name == "largest" else jnp.add, total[name], added[name])
-            for name in total
+    def added(place: Any) -> Any:
+        part = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, place, keepdims=False), parts)
+        return sums(values(part, n - place * block))
+
+    def step(place: Any, total: Any) -> Any:
+        new = added(place)
+        return {
+            name: jax.tree.map(jnp.maximum if name == "largest" else jnp.add, total[name], new[name]) for name in total
         }
-        return (joined, left - block), None
 
-    return jax.lax.scan(step, (none, n), parts)[0][0]
+    none = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), jax.eval_shape(added, 0))
+    return jax.lax.fori_loop(0, (n + block - 1) // block, step, none)
 
 
 def score_bins(
@@ -300,7 +300,7 @@ def score_bins(
         gap: granules of keys on either side of 0 that are one.
 
     Returns:
-        `count` [cells, bins, 2] int64; with weights also `total` and `square`, float64.
+        `count` [cells, bins, 2] of integers; with weights also `total` and `square`, float64.
     """
     counts = ScoreCounts(
         bins=bins,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TABLE_SIZE = 1 << 17
+_RUNS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,24 +210,31 @@ def quantiles(keys: Keys, counts: NDArray[Any], most: int, dtype: str, probabili
     return ScoreBins(starts.astype(np.int64), dtype, probabilities)
 
 
-def row_weights(keys: NDArray[Any], labels: NDArray[Any], most: int) -> Floats:
+def row_weights(keys: NDArray[Any], labels: NDArray[Any]) -> Floats:
     """Returns how much each row of a sample counts for balanced bins, so that AUC and average precision lose little.
 
-    Both classes count alike, but rows of a class that hardly occurs no more than a fraction of a bin each: so bins tell
-    both apart. And rows count by one over the root of their rank from the top, the power that loses the least of an
-    average precision, whose error in a bin is divided by the rows above; an AUC loses a third more than it might.
+    Where positives and negatives (as shares of their class) have densities p and n, bins of width h lose up to n p h / 2
+    of an AUC at each score, and b p^2 (1 - precision) / rank h of an average precision: b is the base rate, and
+    precision and rank, a share of all rows, are those of the rows from that score up. The sum of both over all scores is
+    least where bins are as dense as the root of what they lose. Densities are those of runs of equally many rows.
 
     Args:
         keys: [rows] of the sample, in any order.
         labels: [rows], 0 or 1.
-        most: as for `balanced`.
     """
-    counts = np.bincount(labels, minlength=2)
-    share = np.minimum(0.5 / np.maximum(counts, 1), 1 / (8 * most))
-    share[int(counts.argmax())] = 0.5 / max(int(counts.max()), 1)
-    rank = np.empty(len(keys))
-    rank[np.argsort(keys, kind="stable")] = np.arange(len(keys), 0, -1)
-    result: Floats = share[labels] / np.sqrt(rank / max(len(keys), 1))
+    rows = len(keys)
+    order = np.argsort(keys, kind="stable")
+    ends = np.linspace(0, rows, min(_RUNS, rows) + 1).astype(np.int64)
+    held = np.diff(ends)
+    hits = np.add.reduceat(labels[order].astype(np.float64), ends[:-1]) if rows else np.zeros(0)
+    positives, negatives = hits + 0.5, held - hits + 0.5
+    base_rate = (hits.sum() + 0.5) / (rows + 1)
+    above = np.cumsum(held[::-1])[::-1] - held / 2
+    precision = (np.cumsum(hits[::-1])[::-1] - hits / 2) / above
+    p, n = positives / positives.sum(), negatives / negatives.sum()
+    lost = n * p / 2 + base_rate * p**2 * (1 - precision) * rows / above
+    result = np.empty(rows)
+    result[order] = np.repeat(np.sqrt(lost) / held, held)
     return result
 
 

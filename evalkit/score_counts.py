@@ -171,25 +171,34 @@ class ScoreCounts:
         """Moves the device's sums to the host."""
         if not self._device:
             return
-        sums = {name: self._read(array) for name, array in self._device.items()}
-        for name, array in self._host.items():
-            sums[name][: len(array)] += array
-        self._host, self._device, self._rows, self._capacity = sums, {}, 0, 0
+        wide = {"count": np.int64, "total": np.float64, "square": np.float64}
+        host = {name: array.astype(wide[name]) for name, array in self._summed().items()}
+        self._host, self._device, self._rows, self._capacity = host, {}, 0, 0
         self._grow(self.cells)
 
     def _read(self, array: Any) -> NDArray[Any]:
         host = np.asarray(array)
-        wide = host.astype(np.int64 if host.dtype.kind == "i" else np.float64)
-        return wide.reshape(-1, wide.shape[-1]).sum(0).reshape(-1, self.bins, 2)[: self.cells]
+        if host.ndim > 1:
+            host = host.reshape(-1, host.shape[-1]).sum(0, dtype=np.int64 if host.dtype.kind == "i" else np.float64)
+        return host.reshape(-1, self.bins, 2)[: self.cells]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns `count` [cells, bins, 2] int64, with weights also `total` and `square`, float64."""
+        """Returns `count` [cells, bins, 2] of integers, with weights also `total` and `square`, float64."""
         if not self._device:
             self._grow(self.cells)
-        sums = {name: self._read(array) for name, array in self._device.items()}
-        for name, array in self._host.items():
-            sums[name][: len(array)] += array
-        return {name: array[: self.cells] for name, array in sums.items()}
+        return self._summed()
+
+    def _summed(self) -> dict[str, NDArray[Any]]:
+        """Adds what is on the device to what is on the host; without the latter nothing is copied."""
+        sums = {}
+        for name, array in self._device.items():
+            here, host = self._read(array), self._host.get(name)
+            if host is None:
+                sums[name] = here
+                continue
+            sums[name] = here.astype(host.dtype)
+            sums[name][: len(host)] += host
+        return sums
 
     def absorb(self, other: ScoreCounts, cell_map: NDArray[Any]) -> None:
         """Adds the counts of another counter of the same bins, on the device where its cells are numbered as here.

@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit import score_keys
 from evalkit.collect import GROUPS, Rows, concatenated, entry_bytes
-from evalkit.dense_scores import score_sums_of
+from evalkit.dense_scores import runs, score_sums_of
 from evalkit.engines import mesh
 from evalkit.score_counts import ScoreCounts
 from evalkit.score_sums import ScoreSums, regroup
@@ -231,7 +231,10 @@ class ScoreState:
         return held
 
     def sums(self, roll_ups: Sequence[RollUp], offsets: Sequence[int]) -> list[tuple[int, ScoreSums]]:
-        """Returns the histograms of the slice sets that are sums of these cells, each with its set's number."""
+        """Returns the histograms of the slice sets that are sums of these cells, with the number of the first set.
+
+        Sets whose numbers follow each other share one.
+        """
         if self.entries is not None:
             joined = self._joined(self.entries)
             return [(r.slice_set, _rolled_up(joined, r, offsets)) for r in roll_ups]
@@ -247,17 +250,15 @@ class ScoreState:
     def _slices(
         counter: ScoreCounts, bins: ScoreBins, roll_ups: Sequence[RollUp], offsets: Sequence[int], groups: int = 1
     ) -> list[tuple[int, ScoreSums]]:
-        """Returns the histogram of each slice set; of clustered rows, each slice's groups count as slices first."""
+        """Returns the histograms of slice sets; of clustered rows, each slice's groups count as slices first."""
         arrays, found = counter.arrays(), []
-        for roll_up in roll_ups:
-            wide = _by_group(roll_up, groups) if groups > 1 else roll_up
-            size = len(wide.keys)
-            sums = score_sums_of([(arrays, [replace(wide, slice_set=0)])], bins, [0, size])
-            slices, group = np.divmod(sums.slices, groups)
-            moved = replace(sums, slices=slices + np.int32(offsets[roll_up.slice_set]), size=offsets[-1])
+        for run in runs(roll_ups):
+            wide = run if groups == 1 else [_by_group(roll_up, groups) for roll_up in run]
+            sums = score_sums_of([(arrays, wide)], bins, [offset * groups for offset in offsets])
             if groups > 1:
-                moved = regroup(replace(moved, groups=group.astype(np.int32)), ordered=False)
-            found.append((roll_up.slice_set, moved))
+                slices, group = np.divmod(sums.slices, np.int32(groups))
+                sums = regroup(replace(sums, slices=slices, groups=group, size=offsets[-1]), ordered=False)
+            found.append((run[0].slice_set, sums))
         return found
 
     # --- sending ---

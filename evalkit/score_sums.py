@@ -6,7 +6,8 @@ Exact while it holds every score; else by the bins of `score_bins`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
 _MOST_SPREAD = 8
+_CACHED_ENTRIES = 1 << 16
+_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class ScoreSums:
         return self.weights if self.square is None else self.square
 
     @functools.cached_property
+    def begin(self) -> Counts:
+        """The first entry of each slice, and after the last the number of entries, [slices + 1]."""
+        return np.searchsorted(self.slices, np.arange(self.size + 1, dtype=np.int32)).astype(np.int64)
+
+    @functools.cached_property
     def _places(self) -> Counts:
         """The place of each entry among all slices' bins, [entries]."""
         if self.bins is None:
@@ -111,6 +119,29 @@ class ScoreSums:
         cut = replace(cut, slices=place[cut.slices].astype(np.int32), size=len(index))
         return cut if (np.diff(index) > 0).all() else regroup(cut, ordered=False)
 
+    def between(self, start: int, stop: int) -> ScoreSums:
+        """Returns the sums of neighbouring slices, without copies."""
+        if (start, stop) == (0, self.size):
+            return self
+        own = slice(int(self.begin[start]), int(self.begin[stop]))
+        cut = replace(self, size=stop - start, fine=None, **_each(self, lambda array: array[own]))
+        return replace(cut, slices=cut.slices - np.int32(start))
+
+    def blocks(self, entries: int, multiple: int = 1) -> Iterator[ScoreSums]:
+        """Yields the sums of neighbouring slices that hold at most so many entries together, or are one slice.
+
+        Args:
+            entries: how many.
+            multiple: to a multiple of this the entries of each slice are rounded up in that.
+        """
+        ends = np.cumsum(-(-np.diff(self.begin) // multiple) * multiple)
+        start = 0
+        while start < self.size:
+            before = int(ends[start - 1]) if start else 0
+            stop = max(int(np.searchsorted(ends, before + entries, side="right")), start + 1)
+            yield self.between(start, stop)
+            start = stop
+
     def binned(self, bins: ScoreBins) -> ScoreSums:
         """Returns the roll-up to bins, or to those that they have in common with these sums' own."""
         if self.bins is not None:
@@ -141,32 +172,48 @@ class ScoreSums:
         """
         if rough and self.bins is not None and self.groups is None:
             return self._thinned_evenly(most)
+        if self.groups is None and len(self.keys) > 2 * _CACHED_ENTRIES:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                return stacked(list(pool.map(lambda block: block._thinned(most), self.blocks(_CACHED_ENTRIES))))
+        return self._thinned(most)
+
+    def _thinned(self, most: int) -> ScoreSums:
         first = first_of_keys(self)
         starts = np.flatnonzero(first)
-        slices = self.slices[starts]
-        held = self.weights if len(starts) == len(first) else np.add.reduceat(self.weights, starts, axis=0)
-        begin = np.searchsorted(slices, np.arange(self.size + 1))
-        below = np.concatenate([np.zeros((1, 2)), np.cumsum(held, axis=0)])
-        total = below[begin[1:]] - below[begin[:-1]]
-        share = np.divide(most, total, out=np.zeros_like(total), where=total > 0)
-        rank = np.floor(((below[:-1] - below[begin[slices]] + held / 2) * share[slices]).sum(1))
-        new = np.diff(slices, prepend=-1) != 0
-        new[1:] |= np.diff(rank) > 0
-        new |= (np.diff(begin) <= most)[slices]
+        alone = self.groups is None
+        slices, begin = (self.slices, self.begin) if alone else (self.slices[starts], None)
+        if begin is None:
+            begin = np.searchsorted(slices, np.arange(self.size + 1, dtype=np.int32))
+        distinct = np.diff(begin)
+        rank = np.zeros(len(starts))
+        for column in self.weights.T:
+            held = column if alone else np.add.reduceat(column, starts)
+            below = np.concatenate([[0.0], np.cumsum(held)])
+            total = below[begin[1:]] - below[begin[:-1]]
+            share = np.divide(most, total, out=np.zeros_like(total), where=total > 0)
+            rank += (below[1:] - held / 2) * np.repeat(share, distinct) - np.repeat(below[begin[:-1]] * share, distinct)
+        rank = np.floor(rank)
+        new = np.repeat(distinct <= most, distinct)
+        new[1:] |= rank[1:] > rank[:-1]
+        new[begin[:-1][distinct > 0]] = True
         if new.all():
             return self
         runs = np.flatnonzero(new)
         middle = (runs + np.append(runs[1:], len(new)) - 1) // 2
-        joined = self.keys[starts][middle][np.cumsum(new) - 1]
-        return regroup(replace(self, keys=joined[np.cumsum(first) - 1]), ordered=self.groups is None)
+        if alone:
+            joined = {name: np.add.reduceat(getattr(self, name), runs, axis=0) for name in _amounts(self)}
+            return replace(self, slices=slices[runs], keys=self.keys[middle], **joined)
+        keys = self.keys[starts][middle][np.cumsum(new) - 1]
+        return regroup(replace(self, keys=keys[np.cumsum(first) - 1]), ordered=self.groups is None)
 
     def _thinned_evenly(self, most: int) -> ScoreSums:
         """Joins equally many bins, which over all rows are balanced."""
-        held = np.bincount(self.slices, minlength=self.size)
+        begin = self.begin[:-1]
+        held = np.diff(self.begin)
         each = -(-held // (2 * most))
         each[held <= most] = 1
         runs = -(-held // np.maximum(each, 1))
-        begin, first = np.cumsum(held) - held, np.cumsum(runs) - runs
+        first = np.cumsum(runs) - runs
         inside = np.arange(runs.sum()) - np.repeat(first, runs)
         width = np.repeat(each, runs)
         starts = np.repeat(begin, runs) + inside * width
@@ -184,6 +231,17 @@ class ScoreSums:
         if left.fine is not None and right.fine is not None:
             return replace(added, fine=left.fine.add(right.fine, sign))
         return added
+
+
+def stacked(parts: Sequence[ScoreSums]) -> ScoreSums:
+    """Returns the sums of the slices of parts, one part's after another's."""
+    first = np.cumsum([0, *(part.size for part in parts)]).tolist()
+    joined = {
+        name: None if array is None else np.concatenate([getattr(part, name) for part in parts])
+        for name, array in _each(parts[0], lambda array: array).items()
+    }
+    shifted = [part.slices + np.int32(start) for part, start in zip(parts, first, strict=False)]
+    return replace(parts[0], **{**joined, "slices": np.concatenate(shifted), "size": first[-1]})
 
 
 def first_of_keys(sums: ScoreSums) -> NDArray[np.bool_]:

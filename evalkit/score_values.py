@@ -68,7 +68,7 @@ def arrays_of(sums: ScoreSums, entries: int = 0, slices: int = 0) -> tuple[Histo
     width, size = max(padded_entries(held), entries), max(padded(sums.size + 1), slices)
     of_entries = np.full(width, size - 1, dtype=np.int32)
     of_entries[:held] = sums.slices
-    starts = np.minimum(np.searchsorted(of_entries, np.arange(size)), width - 1).astype(np.int32)
+    starts = np.minimum(np.searchsorted(of_entries, np.arange(size, dtype=np.int32)), width - 1).astype(np.int32)
     scores, squares = pad(sums.scores(), width), pad(sums.squares.sum(1), width)
     return HistogramArrays(of_entries, starts, scores, squares), pad(sums.weights, width)
 
@@ -213,13 +213,12 @@ def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bo
     bounded &= sums.bins is not None
     if len(sums.keys) <= _SMALL:
         return _small(metrics, sums, gradients, bounded)
-    blocks = _blocks(sums)
-    slices = padded(1 + max(stop - start for start, stop in blocks))
-    largest = int(np.bincount(sums.slices, minlength=sums.size).max())
-    runs = max(_BLOCK, padded_entries(largest)) // _RUN
+    blocks = list(sums.blocks(_BLOCK, _RUN))
+    slices = padded(1 + max(block.size for block in blocks))
+    runs = max(_BLOCK, padded_entries(int(np.diff(sums.begin).max()))) // _RUN
 
-    def one(block: tuple[int, int]) -> ScoreValues:
-        return _block(metrics, _cut(sums, *block), gradients, bounded, runs, slices)
+    def one(block: ScoreSums) -> ScoreValues:
+        return _block(metrics, block, gradients, bounded, runs, slices)
 
     if len(blocks) == 1:
         return one(blocks[0])
@@ -243,37 +242,6 @@ def _small(metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded:
     return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, slopes)
 
 
-def _blocks(sums: ScoreSums) -> list[tuple[int, int]]:
-    """Returns the first and last slice of blocks of about as many entries as are taken at a time."""
-    ends = np.cumsum(-(-np.bincount(sums.slices, minlength=sums.size) // _RUN) * _RUN)
-    blocks, start = [], 0
-    while start < sums.size:
-        before = int(ends[start - 1]) if start else 0
-        stop = max(int(np.searchsorted(ends, before + _BLOCK, side="right")), start + 1)
-        blocks.append((start, stop))
-        start = stop
-    return blocks
-
-
-def _cut(sums: ScoreSums, start: int, stop: int) -> ScoreSums:
-    if (start, stop) == (0, sums.size):
-        return sums
-    low, high = np.searchsorted(sums.slices, [start, stop])
-    own = slice(int(low), int(high))
-    return ScoreSums(
-        slices=sums.slices[own] - np.int32(start),
-        keys=sums.keys[own],
-        groups=None,
-        count=sums.count[own],
-        total=None if sums.total is None else sums.total[own],
-        square=None if sums.square is None else sums.square[own],
-        bins=sums.bins,
-        dtype=sums.dtype,
-        probabilities=sums.probabilities,
-        size=stop - start,
-    )
-
-
 def _block(
     metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool, runs: int, slices: int
 ) -> ScoreValues:
@@ -294,14 +262,15 @@ def _block(
 
 def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
     """Returns a histogram laid out in runs of entries of one slice, its weights, and the place of each entry."""
-    held = np.bincount(sums.slices, minlength=sums.size)
+    held = np.diff(sums.begin)
     of_slice = -(-held // _RUN)
     runs = max(runs, int(of_slice.sum()))
     of_runs = np.full(runs, slices - 1, dtype=np.int32)
     of_runs[: of_slice.sum()] = np.repeat(np.arange(sums.size, dtype=np.int32), of_slice)
-    starts = np.minimum(np.searchsorted(of_runs, np.arange(slices)), runs - 1).astype(np.int32)
-    moved = (np.cumsum(of_slice) - of_slice) * _RUN - (np.cumsum(held) - held)
-    place = np.repeat(moved, held) + np.arange(len(sums.keys))
+    starts = np.minimum(np.searchsorted(of_runs, np.arange(slices, dtype=np.int32)), runs - 1).astype(np.int32)
+    moved = (np.cumsum(of_slice) - of_slice) * _RUN - sums.begin[:-1]
+    run, inside = np.divmod(np.repeat(moved, held) + np.arange(len(sums.keys)), _RUN)
+    place = inside * runs + run
 
     def laid(values: Any) -> Any:
         result = np.zeros((runs * _RUN, *values.shape[1:]), dtype=np.float64)

@@ -143,9 +143,14 @@ class Statistic:
 
         if self.form == "cells":
             return jax.nn.one_hot(self.cell(batch), len(self.cell_names), dtype=jnp.float32)
-        values = self._values(batch, pivot)
-        one = jnp.ones_like(next(iter(values.values())))
-        return jnp.stack([one, *values.values()], axis=-1)
+        return jnp.stack(self.by_field(batch, pivot), axis=-1)
+
+    def by_field(self, batch: Batch, pivot: Any = 0.0) -> tuple[Array, ...]:
+        """Returns what each row of weight 1 adds to each field, [rows] each, in the form `sums`."""
+        import jax.numpy as jnp
+
+        values = tuple(self._values(batch, pivot).values())
+        return (jnp.ones_like(values[0]), *values)
 
 
 def column_names(statistic: Statistic) -> tuple[str, ...]:

@@ -135,8 +135,9 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
     if source.rows is not None and known.distinct_share > 0.2:
         expected = source.rows * known.distinct_share
 
+    weights = row_weights(keys, label)
+
     def bins(most: int) -> Any:
-        weights = row_weights(keys, label, most)
         return balanced(keys, most, dtype, rows.probabilities, weights)
 
     fine = bins(most)

@@ -66,7 +66,7 @@ SHAPES = [beta, logit_normal, log_odds, rare_events, narrow, near_one, heavy_tai
 def bins_of(score: NDArray[Any], label: NDArray[np.bool_], most: int = 8192) -> ScoreBins:
     unit = bool(score.min() >= 0 and score.max() <= 1)
     keys = score_keys.keys(score, unit)
-    weights = row_weights(keys, label.astype(np.int8), most)
+    weights = row_weights(keys, label.astype(np.int8))
     return balanced(keys, most, str(score.dtype), unit, weights)
 
 

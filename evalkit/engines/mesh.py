@@ -285,10 +285,10 @@ def add_over_hosts(sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """
     names = sorted(sums)
     own = [np.ascontiguousarray(sums[name]) for name in names]
-    added = [np.zeros_like(array) for array in own]
+    added = [np.zeros(array.shape, np.int64 if array.dtype.kind in "iu" else array.dtype) for array in own]
     for payload in gathered(b"".join(array.tobytes() for array in own)):
         start = 0
-        for total in added:
-            np.add(total, np.frombuffer(payload, total.dtype, total.size, start).reshape(total.shape), out=total)
-            start += total.nbytes
+        for total, array in zip(added, own, strict=True):
+            total += np.frombuffer(payload, array.dtype, array.size, start).reshape(total.shape)
+            start += array.nbytes
     return dict(zip(names, added, strict=True))

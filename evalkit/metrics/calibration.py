@@ -17,6 +17,8 @@ from evalkit.metrics.score_histogram import rarer, score_histogram
 probability_histogram = replace(score_histogram, needs=("label", "probability"))
 _NEWTON_STEPS = 25
 _SETTLED = 1e-6
+_REFINING_STEPS = 4
+_NEAR = 1e-3
 _WIDEST = 100.0
 _SHORTEST = 1e-6
 
@@ -171,6 +173,26 @@ def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
     return jax.lax.while_loop(going, on, (0, True, start))[2]
 
 
+def _refined(step: Callable[[Any], Any], start: Any) -> Any:
+    """Repeats a Newton step of a tuple of [slices] until none moves far, after which one is as near as its square.
+
+    Slices that still move far after some steps are NaN.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def on(state: Any) -> Any:
+        new = step(state[2])
+        moved = sum(jnp.abs(after - before) for after, before in zip(new, state[2], strict=True))
+        return state[0] + 1, moved, new
+
+    def going(state: Any) -> Any:
+        return (state[0] < _REFINING_STEPS) & (state[1] > _NEAR).any()
+
+    _, moved, found = jax.lax.while_loop(going, on, on((0, None, start)))
+    return tuple(jnp.where(moved <= _NEAR, value, jnp.nan) for value in found)
+
+
 def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
     """A Newton step of the fit of log odds."""
     import jax
@@ -202,13 +224,11 @@ def _above(value: Any, noise: Any) -> Any:
 
 
 def _solved(h: Histogram) -> tuple[Any, Any]:
-    """Fits by damped Newton steps from a slope of 0; a large histogram by two from its coarse one's solution."""
+    """Fits by damped Newton steps from a slope of 0."""
     import jax
     import jax.numpy as jnp
 
     still = _still(h)
-    if h.coarse is not None:
-        return _step(still, *_step(still, *_solved(h.coarse)))
     x = _logit(h.scores)
 
     def likelihood(intercept: Any, slope: Any) -> Any:
@@ -238,10 +258,14 @@ def _solved(h: Histogram) -> tuple[Any, Any]:
 def _fit(h: Histogram) -> tuple[Any, Any]:
     """Fits logit P(label) = intercept + slope logit(score) in each slice.
 
-    The last step is differentiable: its gradient is the estimate's influence function.
+    The last step is differentiable: its gradient is the estimate's influence function. A large histogram is fitted
+    from its coarse one's solution.
     """
     import jax.numpy as jnp
 
+    if h.coarse is not None:
+        intercept, slope = _refined(lambda at: _step(h, *at), _fit(h.coarse))
+        return intercept, slope
     solution = _solved(h)
     intercept, slope = _step(h, *solution)
     settled = _both_classes(h) & (jnp.abs(intercept - solution[0]) + jnp.abs(slope - solution[1]) < _SETTLED)
@@ -258,15 +282,10 @@ def _newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
 
 
 def _shifted(h: Histogram) -> Any:
-    """Solves by bracketed Newton steps; a large histogram by two from its coarse one's solution."""
+    """Solves by bracketed Newton steps."""
     import jax.numpy as jnp
 
     still = _still(h)
-    if h.coarse is not None:
-        shift = _shifted(h.coarse)
-        for _ in range(2):
-            shift += jnp.nan_to_num(_newton(still, shift)[1])
-        return shift
 
     def narrowed(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         low, high, shift = state
@@ -283,6 +302,9 @@ def _shift(h: Histogram) -> Any:
     """Solves sum of labels = sum of sigmoid(shift + logit(score)) in each slice; the last step is differentiable."""
     import jax.numpy as jnp
 
+    if h.coarse is not None:
+        [shift] = _refined(lambda at: (at[0] + _newton(h, at[0])[1],), (_shift(h.coarse),))
+        return jnp.where(_both_classes(h), shift, jnp.nan)
     shift = _shifted(h)
     return jnp.where(_both_classes(h), shift + _newton(h, shift)[1], jnp.nan)
 

@@ -105,13 +105,13 @@ class ParquetPart:
             return _ranges(file.metadata, range(self.first, self.last), columns)
 
     def sample(self, columns: Sequence[str], n: int) -> pl.DataFrame:
-        """Returns rows from evenly spaced row groups: from four to eight, more only where they are small."""
+        """Returns rows from evenly spaced row groups: one for each 8,192 rows up to eight, more where they are small."""
         import polars as pl
 
         with _opened(self.file) as file:
             sizes = {k: file.metadata.row_group(k).num_rows for k in range(self.first, self.last)}
             needed = -(-n * len(sizes) // max(1, self.rows))
-            chosen = _spread([k for k, rows in sizes.items() if rows], max(4, min(8, n >> 13), needed))
+            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 13), needed))
             step = max(1, sum(sizes[k] for k in chosen) // max(n, 1))
             frames = [polars_frame(self._table(file, k, k + 1, list(columns))) for k in chosen]
             empty = polars_frame(file.schema_arrow.empty_table()).select(columns)
