@@ -120,11 +120,11 @@ class ScoreState:
         )
 
     def _settle(self) -> None:
-        """Adds up the parts once they are as many entries as there were; bins them where they do not fit."""
+        """Adds up the parts once they are half as many entries as there were; bins them where they do not fit."""
         if self.entries is None or len(self.entries) < 2:
             return
         held = sum(len(part.keys) for part in self.entries)
-        if held < 2 * self._settled + (1 << 20):
+        if held < self._settled + max(self._settled // 2, 1 << 20):
             return
         if self.exact_bytes() > self.resolution.budget_bytes:
             self.bin()
@@ -138,24 +138,30 @@ class ScoreState:
         """
         if self.entries is None:
             return math.inf
-        if len(self.entries) != 1:
-            self.entries = [self._joined(self.entries)] if self.entries else []
-        return sum(
-            len(e.keys) * self.sets * entry_bytes(weighted=e.total is not None, grouped=e.clustered)
-            for e in self.entries
-        )
+        if not self.entries:
+            return 0.0
+        held = self._joined()
+        each = entry_bytes(weighted=held.total is not None, grouped=held.clustered)
+        return len(held.keys) * self.sets * each
 
     def bin(self) -> None:
         """Goes over from distinct scores to bins."""
-        entries, self.entries = self.entries, None
-        if entries:
-            self._bin(self._joined(entries))
+        entries = self._joined() if self.entries else None
+        self.entries = None
+        if entries is not None:
+            self._bin(entries)
 
-    def _joined(self, parts: Sequence[ScoreSums]) -> ScoreSums:
-        if len(parts) == 1:
-            return replace(parts[0], size=self.cells)
-        joined = concatenated([replace(part, size=self.cells) for part in parts])
-        return regroup(joined, ordered=False)
+    def _joined(self) -> ScoreSums:
+        """Returns the distinct scores so far, and keeps them as one part; the parts are let go on the way."""
+        parts, self.entries = self.entries or [], None
+        whole = [replace(part, size=self.cells) for part in parts]
+        parts.clear()
+        if len(whole) > 1:
+            joined = concatenated(whole)
+            whole.clear()
+            whole = [regroup(joined, ordered=False)]
+        self.entries = whole
+        return whole[0]
 
     def _dense(self, weighted: bool, clustered: bool) -> tuple[ScoreCounts, ScoreCounts | None]:
         """Returns the counters, made when they are first needed."""
@@ -208,7 +214,7 @@ class ScoreState:
         if other.entries is not None:
             theirs = ScoreState(replace(self.resolution, exact=False), self.sets, other.cells)
             if other.entries:
-                theirs._bin(other._joined(other.entries))
+                theirs._bin(other._joined())
         if theirs.counts is None:
             return
         self._dense(theirs.counts.weighted, theirs.by_group is not None)
@@ -236,7 +242,7 @@ class ScoreState:
         Sets whose numbers follow each other share one.
         """
         if self.entries is not None:
-            joined = self._joined(self.entries)
+            joined = self._joined()
             return [(r.slice_set, _rolled_up(joined, r, offsets)) for r in roll_ups]
         if self.counts is None:
             raise ValueError("no rows were added")
