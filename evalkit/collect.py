@@ -17,7 +17,7 @@ from evalkit.compilation import scoped
 from evalkit.dense_scores import resolution, score_sums_of
 from evalkit.engines import mesh
 from evalkit.needs import Need
-from evalkit.score_bins import ScoreBins, balanced, row_weights
+from evalkit.score_bins import ScoreBins, sampled
 from evalkit.slicing.cubes import Cube, RollUp
 from evalkit.statistic import Batch, Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
@@ -283,7 +283,7 @@ def _scores(rows: Rows, cubes: Sequence[Cube], offsets: Sequence[int], options: 
             return exact
     cells = max(cube.cells for cube in cubes)
     most = resolution(cells, weighted=rows.weight is not None, budget_bytes=options.budget_bytes)
-    bins = sampled_bins(rows, most)
+    bins = sampled_bins(rows, most, sparing=True)
     dense = _sorted_scores if rows.square is not None else _binned_scores
     if rows.group is None:
         return dense(rows, cubes, offsets, bins, options)
@@ -311,13 +311,12 @@ def grouped_resolution(slices: int, *, entry_bytes: int, budget_bytes: int) -> i
     return most
 
 
-def sampled_bins(rows: Rows, most: int) -> ScoreBins:
-    """Returns balanced bins from rows spread evenly over all, where both classes count alike."""
+def sampled_bins(rows: Rows, most: int, *, sparing: bool = False) -> ScoreBins:
+    """Returns bins from rows spread evenly over all; see `score_bins.sampled`."""
     score, label = _scored(rows)
     every = max(1, -(-rows.n // SAMPLE_ROWS))
     keys = score_keys.keys(score[::every], rows.probabilities)
-    weights = row_weights(keys, label[::every])
-    return balanced(keys, most, str(score.dtype), rows.probabilities, weights)
+    return sampled(keys, label[::every], most, str(score.dtype), rows.probabilities, sparing=sparing)
 
 
 def _scored(rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_BINS = 1 << 14
 _LEAST_BINS = 16
-_FINISHED_BYTES = 128
+_FINISHED_BYTES = 96
 _WIDE = 512
 _BLOCK = 1 << 20
 
@@ -27,7 +27,7 @@ Dense = Mapping[str, "NDArray[Any]"]
 def resolution(cells: int, *, weighted: bool, budget_bytes: int) -> int:
     """Returns how finely scores are binned (`most` of `balanced`) so that dense histograms of cells fit the memory.
 
-    At most 16,384; less where there are so many cells that finishing their entries would take seconds.
+    At most 16,384; less where there are so many cells that finishing their entries would take more memory.
 
     Args:
         cells: the number of cells.
@@ -35,13 +35,10 @@ def resolution(cells: int, *, weighted: bool, budget_bytes: int) -> int:
         budget_bytes: the memory there is; half of it is used, for bins may be twice as many.
 
     >>> resolution(1, weighted=False, budget_bytes=1 << 29), resolution(500, weighted=True, budget_bytes=1 << 29)
-    (16384, 8192)
+    (16384, 11184)
     """
-    most = MOST_BINS
     bytes_of_bin = cells * max(2 * 2 * (20 if weighted else 4), _FINISHED_BYTES)
-    while most > _LEAST_BINS and most * bytes_of_bin > budget_bytes:
-        most //= 2
-    return most
+    return max(_LEAST_BINS, min(MOST_BINS, budget_bytes // max(bytes_of_bin, 1)))
 
 
 def score_sums_of(

@@ -13,6 +13,7 @@ the bins of two data sets, found apart, have most of their edges in common, and 
 
 from __future__ import annotations
 
+import math
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TABLE_SIZE = 1 << 17
 _RUNS = 512
+_LEAST_SPARING = 1 << 12
+_MOST_LOST = 0.85e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,32 +213,68 @@ def quantiles(keys: Keys, counts: NDArray[Any], most: int, dtype: str, probabili
     return ScoreBins(starts.astype(np.int64), dtype, probabilities)
 
 
-def row_weights(keys: NDArray[Any], labels: NDArray[Any]) -> Floats:
-    """Returns how much each row of a sample counts for balanced bins, so that AUC and average precision lose little.
-
-    Where positives and negatives (as shares of their class) have densities p and n, bins of width h lose up to n p h / 2
-    of an AUC at each score, and b p^2 (1 - precision) / rank h of an average precision: b is the base rate, and
-    precision and rank, a share of all rows, are those of the rows from that score up. The sum of both over all scores is
-    least where bins are as dense as the root of what they lose. Densities are those of runs of equally many rows.
+def sampled(
+    keys: NDArray[Any], labels: NDArray[Any], most: int, dtype: str, probabilities: bool, *, sparing: bool = False
+) -> ScoreBins:
+    """Returns balanced bins from a sample, weighted so that AUC and average precision lose little.
 
     Args:
         keys: [rows] of the sample, in any order.
         labels: [rows], 0 or 1.
+        most: as for `balanced`.
+        dtype: the scores' own, `float32` or `float64`.
+        probabilities: how keys were made.
+        sparing: whether fewer bins are taken where those keep an AUC and an average precision of all rows within 1e-4.
     """
-    rows = len(keys)
     order = np.argsort(keys, kind="stable")
+    keys, labels = keys[order], labels[order]
+    weights = row_weights(labels)
+    if not sparing or most <= _LEAST_SPARING:
+        return balanced(keys, most, dtype, probabilities, weights)
+    tried = balanced(keys, _LEAST_SPARING, dtype, probabilities, weights)
+    wanted = math.ceil(_LEAST_SPARING * _lost(tried, keys, labels) / _MOST_LOST)  # what is lost falls as bins grow
+    if wanted <= _LEAST_SPARING:
+        return tried
+    return balanced(keys, min(most, wanted), dtype, probabilities, weights)
+
+
+def _lost(bins: ScoreBins, keys: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Returns what bins may lose of an AUC or an average precision, the larger; of keys in order, as `row_weights`."""
+    edges = np.append(np.searchsorted(keys, bins.starts[1:]), len(keys))
+    hits = np.concatenate([[0], np.cumsum(labels)])[edges]
+    positives = np.diff(hits, prepend=0)
+    negatives = np.diff(edges, prepend=0) - positives
+    if not positives.sum() or not negatives.sum():
+        return 0.0
+    above = np.cumsum((positives + negatives)[::-1])[::-1]
+    precision = np.cumsum(positives[::-1])[::-1] / np.maximum(above, 1)
+    area = (negatives * positives).sum() / negatives.sum() / 2
+    return float(max(area, (negatives * positives * precision / np.maximum(above, 1)).sum()) / positives.sum())
+
+
+def row_weights(labels: NDArray[Any]) -> Floats:
+    """Returns how much each row of a sample counts for balanced bins, so that AUC and average precision lose little.
+
+    Where positives and negatives, as shares of their class, have densities p and n, bins of width h lose at most
+    n p h / 2 of an AUC at each score, and about n p h (1 - b) precision / rank of an average precision: b is the base
+    rate; precision and rank, a share of all rows, are those of the rows from that score up. The sum of both over all
+    scores is least where bins are as dense as the root of what they lose. Densities are those of runs of equally many
+    rows.
+
+    Args:
+        labels: [rows], 0 or 1, in ascending order of the scores.
+    """
+    rows = len(labels)
+    if not rows:
+        return np.zeros(0)
     ends = np.linspace(0, rows, min(_RUNS, rows) + 1).astype(np.int64)
     held = np.diff(ends)
-    hits = np.add.reduceat(labels[order].astype(np.float64), ends[:-1]) if rows else np.zeros(0)
-    positives, negatives = hits + 0.5, held - hits + 0.5
-    base_rate = (hits.sum() + 0.5) / (rows + 1)
+    hits = np.add.reduceat(labels.astype(np.float64), ends[:-1])
     above = np.cumsum(held[::-1])[::-1] - held / 2
     precision = (np.cumsum(hits[::-1])[::-1] - hits / 2) / above
-    p, n = positives / positives.sum(), negatives / negatives.sum()
-    lost = n * p / 2 + base_rate * p**2 * (1 - precision) * rows / above
-    result = np.empty(rows)
-    result[order] = np.repeat(np.sqrt(lost) / held, held)
-    return result
+    base_rate = (hits.sum() + 0.5) / (rows + 1)
+    lost = (hits + 0.5) * (held - hits + 0.5) * (0.5 + (1 - base_rate) * precision * rows / above)
+    return np.repeat(np.sqrt(lost) / held, held)
 
 
 def _distinct(keys: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Keys, Floats]:

@@ -18,7 +18,7 @@ from evalkit.journal import Journal
 from evalkit.metric import Metric
 from evalkit.results import Evaluation, Settings
 from evalkit.rows import Checked, Columns, Task
-from evalkit.score_bins import balanced, row_weights
+from evalkit.score_bins import sampled
 from evalkit.score_states import Resolution
 from evalkit.score_sums import ScoreSums
 from evalkit.slicing.spec import SliceSet
@@ -135,15 +135,10 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
     if source.rows is not None and known.distinct_share > 0.2:
         expected = source.rows * known.distinct_share
 
-    weights = row_weights(keys, label)
-
-    def bins(most: int) -> Any:
-        return balanced(keys, most, dtype, rows.probabilities, weights)
-
-    fine = bins(most)
+    fine = sampled(keys, label, most, dtype, rows.probabilities, sparing=True)
     return Resolution(
         bins=fine,
-        coarse=bins(coarse) if clustered else fine,
+        coarse=sampled(keys, label, coarse, dtype, rows.probabilities) if clustered else fine,
         exact=expected * sets * entry <= budget,
         dtype=dtype,
         probabilities=rows.probabilities,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evalkit import kernels, score_keys
-from evalkit.score_bins import TABLE_SIZE, ScoreBins, balanced, folded, highest_key, row_weights
+from evalkit.score_bins import TABLE_SIZE, ScoreBins, balanced, folded, highest_key, sampled
 
 Drawn = tuple[NDArray[Any], NDArray[np.bool_]]
 N = 1 << 17
@@ -66,8 +66,7 @@ SHAPES = [beta, logit_normal, log_odds, rare_events, narrow, near_one, heavy_tai
 def bins_of(score: NDArray[Any], label: NDArray[np.bool_], most: int = 8192) -> ScoreBins:
     unit = bool(score.min() >= 0 and score.max() <= 1)
     keys = score_keys.keys(score, unit)
-    weights = row_weights(keys, label.astype(np.int8))
-    return balanced(keys, most, str(score.dtype), unit, weights)
+    return sampled(keys, label.astype(np.int8), most, str(score.dtype), unit)
 
 
 def tied_pairs(score: NDArray[Any], label: NDArray[np.bool_], bins: ScoreBins) -> float:
