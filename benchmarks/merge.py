@@ -22,7 +22,7 @@ from evalkit.results import total
 from evalkit.saved import _read
 
 DAYS, ROWS = 8, 1_000_000
-BUDGET = 64 * 2**20
+BUDGET = 32 * 2**20
 
 
 class Unheard:

@@ -3,9 +3,9 @@
 Compiled functions are kept in the user's cache folder, so that a second run starts fast. `EVALKIT_CACHE=off` turns that
 off, `EVALKIT_CACHE=FOLDER` moves it; where the user has given JAX a folder of their own, that one is used.
 
-On Linux a compiled function takes several maps of memory, of which a process may have 65,530 by default, and where there
-is none left XLA ends the process. So a process that has compiled for very many shapes forgets its compiled functions
-in time, those of other parts of the program too: they are compiled again, or read from the cache folder.
+On Linux a compiled function takes several maps of memory, of which a process may have 65,530 by default, and where
+there is none left XLA ends the process. So a process that has compiled for very many shapes forgets its compiled
+functions in time, those of other parts of the program too: they are compiled again, or read from the cache folder.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _entries(
             found["slices"][here] = slices + (first + offsets[roll_up.slice_set])
             found["keys"][here] = bins.starts[place]
             for name, array in flat.items():
-                found[name][here] = array[held]
+                found[name][here] = array.take(held, axis=0)
             filled = here.stop
     return {name: array[:filled] for name, array in found.items()}
 

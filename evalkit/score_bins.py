@@ -13,8 +13,8 @@ the bins of two data sets, found apart, have most of their edges in common, and 
 
 from __future__ import annotations
 
-import math
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -81,16 +81,26 @@ class ScoreSums:
         return np.searchsorted(self.slices, np.arange(self.size + 1, dtype=np.int32)).astype(np.int64)
 
     @functools.cached_property
+    def bin_numbers(self) -> Counts:
+        """The number of each entry's bin, [entries]."""
+        if self.bins is None:
+            raise ValueError("these scores are not binned")
+        return self.bins.of(self.keys)
+
+    def with_bins(self, numbers: NDArray[np.integer]) -> ScoreSums:
+        """Tells the number of each entry's bin, so that it need not be looked for; returns the sums."""
+        self.__dict__["bin_numbers"] = numbers
+        return self
+
+    @functools.cached_property
     def _places(self) -> Counts:
         """The place of each entry among all slices' bins, [entries]."""
-        if self.bins is None:
-            raise ValueError("only bins have places")
-        return self.slices.astype(np.int64) * len(self.bins) + self.bins.of(self.keys)
+        return self.slices.astype(np.int64) * len(self.bins or ()) + self.bin_numbers
 
     def scores(self) -> Floats:
         """Returns the score of each entry; the middle of its bin where scores are binned."""
         if self.bins is not None:
-            return self.bins.middles[self.bins.of(self.keys)]
+            return self.bins.middles[self.bin_numbers]
         return score_keys.scores(self.keys, self.dtype, self.probabilities).astype(np.float64)
 
     def margin(self) -> ScoreSums:
@@ -115,7 +125,7 @@ class ScoreSums:
         place[index] = np.arange(len(index))
         kept = place[self.slices] >= 0
         fine = None if self.fine is None else self.fine.take(index)
-        cut = replace(self, fine=fine, **_each(self, lambda array: array[kept]))
+        cut = replace(self, fine=fine, **_taken(self, np.flatnonzero(kept)))
         cut = replace(cut, slices=place[cut.slices].astype(np.int32), size=len(index))
         return cut if (np.diff(index) > 0).all() else regroup(cut, ordered=False)
 
@@ -148,7 +158,8 @@ class ScoreSums:
             bins = self.bins.common(bins)
         if bins is self.bins:
             return self
-        rolled = replace(self, keys=bins.starts[bins.of(self.keys)], bins=bins)
+        numbers = bins.of(self.keys) if self.bins is None else bins.of(self.bins.starts)[self.bin_numbers]
+        rolled = replace(self, keys=bins.starts[numbers], bins=bins).with_bins(numbers)
         return regroup(rolled, ordered=self.groups is None)
 
     def thinner(self, most: int) -> ScoreSums:
@@ -201,7 +212,7 @@ class ScoreSums:
         runs = np.flatnonzero(new)
         middle = (runs + np.append(runs[1:], len(new)) - 1) // 2
         if alone:
-            joined = {name: np.add.reduceat(getattr(self, name), runs, axis=0) for name in _amounts(self)}
+            joined: dict[str, Any] = {n: np.add.reduceat(getattr(self, n), runs, axis=0) for n in _amounts(self)}
             return replace(self, slices=slices[runs], keys=self.keys[middle], **joined)
         keys = self.keys[starts][middle][np.cumsum(new) - 1]
         return regroup(replace(self, keys=keys[np.cumsum(first) - 1]), ordered=self.groups is None)
@@ -257,6 +268,11 @@ def _each(sums: ScoreSums, change: Callable[[Any], Any]) -> dict[str, Any]:
     return {name: None if array is None else change(array) for name, array in arrays.items()}
 
 
+def _taken(sums: ScoreSums, entries: NDArray[np.integer]) -> dict[str, Any]:
+    """Returns the arrays of some entries."""
+    return _each(sums, lambda array: array.take(entries, axis=0))
+
+
 # --- adding ---
 
 
@@ -288,7 +304,7 @@ def _added_alike(left: ScoreSums, right: ScoreSums, sign: int) -> ScoreSums:
         return left if not len(right.keys) else right
     if left.groups is None or right.groups is None:
         if np.array_equal(left.slices, right.slices) and np.array_equal(left.keys, right.keys):
-            return _with(left, lambda name: getattr(left, name) + sign * getattr(right, name))
+            return _kept(_with(left, lambda name: getattr(left, name) + sign * getattr(right, name)), left)
         bins = left.bins
         if bins is not None and left.size * len(bins) <= _MOST_SPREAD * (len(left.keys) + len(right.keys)):
             return _added_densely(left, right, bins, sign)
@@ -309,7 +325,7 @@ def _with(sums: ScoreSums, amount: Callable[[str], Any]) -> ScoreSums:
     kept = (count[:, 0] | count[:, 1]) != 0
     others: dict[str, Any] = {name: _held(amount(name), count) for name in _amounts(sums)[1:]}
     new = replace(sums, count=count, **others)
-    return new if kept.all() else replace(new, **_each(new, lambda array: array[kept]))
+    return new if kept.all() else replace(new, **_taken(new, np.flatnonzero(kept)))
 
 
 def _held(array: Floats, count: Counts) -> Floats:
@@ -332,13 +348,16 @@ def _added_densely(left: ScoreSums, right: ScoreSums, bins: ScoreBins, sign: int
     slices, place = np.divmod(held, width)
 
     def amount(name: str) -> Any:
-        values = getattr(left, name)
-        dense = np.zeros((len(occupied), 2), dtype=values.dtype)
-        dense[mine] = values
-        dense[theirs] += sign * getattr(right, name)
-        return dense[held]
+        values, more = getattr(left, name), getattr(right, name)
+        result = np.empty((len(held), 2), dtype=values.dtype)
+        for column in (0, 1):
+            dense = np.zeros(len(occupied), dtype=values.dtype)
+            dense[mine] = values[:, column]
+            dense[theirs] += sign * more[:, column]
+            result[:, column] = dense[held]
+        return result
 
-    laid = replace(left, slices=slices.astype(np.int32), keys=bins.starts[place])
+    laid = replace(left, slices=slices.astype(np.int32), keys=bins.starts[place]).with_bins(place)
     laid.__dict__["_places"] = held
     return _kept(_with(laid, amount), laid)
 
@@ -352,9 +371,16 @@ def _added_at(values: Any, places: Any, more: Any) -> Any:
 
 
 def _kept(sums: ScoreSums, before: ScoreSums) -> ScoreSums:
-    """Hands on the places of entries to sums of the same entries."""
-    if sums.keys is before.keys:
-        sums.__dict__["_places"] = before._places
+    """Hands on what is known of entries to sums of the same entries."""
+    return _handed_on(sums, before) if sums.keys is before.keys else sums
+
+
+def _handed_on(sums: ScoreSums, before: ScoreSums, entries: NDArray[np.integer] | None = None) -> ScoreSums:
+    """Hands on what was found out about entries, or some of them."""
+    for name in ("bin_numbers", "_places"):
+        if name in before.__dict__:
+            known = before.__dict__[name]
+            sums.__dict__[name] = known if entries is None else known.take(entries)
     return sums
 
 
@@ -368,12 +394,12 @@ def regroup(sums: ScoreSums, ordered: bool = True) -> ScoreSums:
     if not ordered:
         last = (sums.groups,) if sums.groups is not None else ()
         order = np.lexsort((*last, sums.keys, sums.slices))
-        sums = replace(sums, **_each(sums, lambda array: array[order]))
+        sums = _handed_on(replace(sums, **_taken(sums, order)), sums, order)
     if not len(sums.keys):
         return sums
     new = first_of_keys(sums)
     if sums.groups is not None:
         new[1:] |= np.diff(sums.groups) != 0
     starts = np.flatnonzero(new)
-    cut = replace(sums, **_each(sums, lambda array: array[starts]))
-    return _with(cut, lambda name: np.add.reduceat(getattr(sums, name), starts, axis=0))
+    cut = _handed_on(replace(sums, **_taken(sums, starts)), sums, starts)
+    return _kept(_with(cut, lambda name: np.add.reduceat(getattr(sums, name), starts, axis=0)), cut)

@@ -101,18 +101,7 @@ class Statistic:
     @functools.cached_property
     def fields(self) -> tuple[str, ...]:
         """Names of the summed fields; `weight` comes first in the form `sums`."""
-        if self.form != "sums":
-            return self.cell_names
-        import jax
-
-        names: list[str] = []
-
-        def read(one: Any) -> None:
-            columns = dict.fromkeys(column_names(self), one)
-            names.extend(self._values(Batch(one, one, one, columns)))
-
-        jax.eval_shape(read, jax.ShapeDtypeStruct((1,), "float32"))  # type: ignore[no-untyped-call]
-        return ("weight", *names)
+        return self.cell_names if self.form != "sums" else ("weight", *_names(self))
 
     def _values(self, batch: Batch, pivot: Any = 0.0) -> dict[str, Array]:
         extra = {"pivot": pivot} if self.pivoted else {}
@@ -151,6 +140,21 @@ class Statistic:
 
         values = tuple(self._values(batch, pivot).values())
         return (jnp.ones_like(values[0]), *values)
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(statistic: Statistic) -> tuple[str, ...]:
+    """Returns the names of the values that a statistic's function returns."""
+    import jax
+
+    names: list[str] = []
+
+    def read(one: Any) -> None:
+        columns = dict.fromkeys(column_names(statistic), one)
+        names.extend(statistic._values(Batch(one, one, one, columns)))
+
+    jax.eval_shape(read, jax.ShapeDtypeStruct((1,), "float32"))  # type: ignore[no-untyped-call]
+    return tuple(names)
 
 
 def column_names(statistic: Statistic) -> tuple[str, ...]:

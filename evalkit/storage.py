@@ -35,6 +35,7 @@ from evalkit.sums import AnySums, FieldSums, ScoreSums
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
     from evalkit.comparison import Comparison
     from evalkit.gates.verdict import Verdict
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     Metrics = Sequence[tuple[str, Metric]]
 
 FORMAT = 2
-_SCORE_ARRAYS = ("slices", "keys", "groups", "count", "total", "square")
+_SCORE_AMOUNTS = ("count", "total", "square")
 
 
 def save(
@@ -402,7 +403,11 @@ def _frame(arrays: Mapping[str, Any]) -> pl.DataFrame:
 
 def _sums_frame(sums: AnySums) -> pl.DataFrame:
     if isinstance(sums, ScoreSums):
-        arrays: dict[str, Any] = {name: getattr(sums, name) for name in _SCORE_ARRAYS}
+        arrays: dict[str, Any] = {"slices": sums.slices, "groups": sums.groups}
+        arrays |= {"keys": sums.keys} if sums.bins is None else {"bins": sums.bin_numbers.astype(np.int32)}
+        for name in _SCORE_AMOUNTS:
+            if getattr(sums, name) is not None:
+                arrays |= {f"{name}{label}": getattr(sums, name)[:, label] for label in (0, 1)}
     else:
         held = sums.count.reshape(*sums.count.shape[:-1], -1).any(axis=-1)
         place = np.nonzero(held if sums.clustered else np.ones(len(sums.count), dtype=bool))
@@ -561,14 +566,7 @@ def _read_one(header: Mapping[str, Any], folder: Path) -> AnySums:
     frame = pl.read_parquet(folder / header["file"])
     arrays = {name: frame[name].to_numpy() for name in frame.columns}
     if header["form"] == "scores":
-        parts = {name: arrays.get(name) for name in _SCORE_ARRAYS}
-        kept: dict[str, Any] = {name: header[name] for name in ("dtype", "probabilities", "size")}
-        bins = None
-        if header["bins"] is not None:
-            starts = pl.read_parquet(folder / header["bins"])["starts"].to_numpy()
-            bins = ScoreBins(starts, header["dtype"], header["probabilities"])
-        fine = None if header["fine"] is None else _read_one(header["fine"], folder)
-        return ScoreSums(**parts, **kept, bins=bins, fine=fine)  # type: ignore[arg-type]
+        return _scores(header, arrays, folder)
     place = tuple(arrays[f"axis{axis}"] for axis in range(sum(n.startswith("axis") for n in arrays)))
     count = np.zeros(header["count"], dtype=np.int64)
     total = np.zeros(header["total"])
@@ -584,3 +582,29 @@ def _read_one(header: Mapping[str, Any], folder: Path) -> AnySums:
         arrays.get("largest") if header.get("largest") is None else np.asarray(header["largest"], dtype=np.float64)
     )
     return FieldSums(count, total, square, largest, pivot)
+
+
+def _scores(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], folder: Path) -> ScoreSums:
+    import polars as pl
+
+    bins, numbers = None, None
+    if header["bins"] is not None:
+        starts = pl.read_parquet(folder / header["bins"])["starts"].to_numpy()
+        bins, numbers = ScoreBins(starts, header["dtype"], header["probabilities"]), arrays["bins"]
+    amounts: dict[str, Any] = {
+        name: np.stack([arrays[f"{name}{label}"] for label in (0, 1)], axis=1) if f"{name}0" in arrays else None
+        for name in _SCORE_AMOUNTS
+    }
+    fine: Any = None if header["fine"] is None else _read_one(header["fine"], folder)
+    sums = ScoreSums(
+        slices=arrays["slices"],
+        keys=arrays["keys"] if bins is None or numbers is None else bins.starts[numbers],
+        groups=arrays.get("groups"),
+        **amounts,
+        bins=bins,
+        dtype=header["dtype"],
+        probabilities=header["probabilities"],
+        size=header["size"],
+        fine=fine,
+    )
+    return sums if numbers is None else sums.with_bins(numbers)

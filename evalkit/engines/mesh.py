@@ -288,7 +288,7 @@ def add_over_hosts(sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     added = [np.zeros(array.shape, np.int64 if array.dtype.kind in "iu" else array.dtype) for array in own]
     for payload in gathered(b"".join(array.tobytes() for array in own)):
         start = 0
-        for total, array in zip(added, own, strict=True):
-            total += np.frombuffer(payload, array.dtype, array.size, start).reshape(total.shape)
+        for place, array in enumerate(own):
+            added[place] += np.frombuffer(payload, array.dtype, array.size, start).reshape(array.shape)
             start += array.nbytes
     return dict(zip(names, added, strict=True))
