@@ -181,7 +181,7 @@ def _scatter(size: int, places: Any, columns: Columns) -> Columns:
     floats = [i for i, column in enumerate(columns) if not _is_integer(column)]
     pairs = list(zip(floats[::2], floats[1::2], strict=False))
     paired = {i for pair in pairs for i in pair}
-    sums = {}
+    sums: dict[int, Any] = {}
     for i, j in pairs:
         both = _scattered(size, places, jax.lax.complex(columns[i], columns[j]))
         sums |= {i: jnp.real(both), j: jnp.imag(both)}

@@ -233,6 +233,8 @@ def _show_differences(tested: pl.DataFrame, *, several: bool) -> None:
 
     found = tested.filter((pl.col("status") == "ok") & (pl.col("q_value") < FALSE_DISCOVERY_RATE))
     slices = tested["slice"].n_unique()
+    if not slices:
+        return
     if not found.height:
         out(f"\nNone of {slices:,} slices differs from the rest of the rows (q < .05).")
         return

@@ -60,9 +60,11 @@ def score_sums_of(
     for name in list(parts[min(parts)]):
         arrays = [parts[index].pop(name) for index in sorted(parts)]
         joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return ScoreSums(
+    numbers = joined.pop("numbers")
+    sums = ScoreSums(
         **joined, groups=None, bins=bins, dtype=bins.dtype, probabilities=bins.probabilities, size=offsets[-1]
     )
+    return sums.with_bins(numbers)
 
 
 def runs(roll_ups: Sequence[RollUp]) -> list[list[RollUp]]:
@@ -84,6 +86,7 @@ def _entries(
     types = {"count": np.int64, "total": np.float64, "square": np.float64}
     found: dict[str, NDArray[Any]] = {name: np.empty((most, 2), dtype=types[name]) for name in dense}
     found |= {"slices": np.empty(most, dtype=np.int32), "keys": np.empty(most, dtype=np.int64)}
+    found["numbers"] = np.empty(most, dtype=np.int32)
     filled = 0
     for roll_up in roll_ups:
         for first, rolled in _rolled(dense, roll_up.slices, len(roll_up.keys)):
@@ -92,7 +95,8 @@ def _entries(
             slices, place = np.divmod(held, len(bins))
             here = slice(filled, filled + len(held))
             found["slices"][here] = slices + (first + offsets[roll_up.slice_set])
-            found["keys"][here] = bins.starts[place]
+            found["keys"][here] = bins.starts.take(place)
+            found["numbers"][here] = place
             for name, array in flat.items():
                 found[name][here] = array.take(held, axis=0)
             filled = here.stop

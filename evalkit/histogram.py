@@ -12,6 +12,7 @@ entries; `total` and `before` respect the slices, so one compiled function serve
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Histogram:
         self.n = starts.shape[0]
         self.run = scores.shape[0] // slices.shape[0]
         self.coarse = coarse
+        self._found: dict[Any, Any] = {}
         self._totals: dict[int, Any] = {}
         self._before: dict[int, Any] = {}
         if shared:
@@ -64,6 +66,12 @@ class Histogram:
             kept[id(self.weights)] = tuple(n + p for n, p in both)
             self._totals = {key: total for key, (total, _) in kept.items()}
             self._before = {key: before for key, (_, before) in kept.items()}
+
+    def once(self, name: Hashable, find: Callable[[], Any]) -> Any:
+        """Returns what `find` does, found once for all metrics that name it."""
+        if name not in self._found:
+            self._found[name] = find()
+        return self._found[name]
 
     def total(self, values: Any) -> Array:
         """Sums values over each slice, [entries] to [slices]."""

@@ -149,6 +149,8 @@ class Evaluation:
                 sums[identity] = added(statistics[identity], left, right, sign)
             else:
                 raise DataError(f'The sums of "{identity}" differ in form; they do not add.')
+            if sign < 0 and (sums[identity].count < 0).any():
+                raise DataError(f"{other.source} has rows that {self.source} does not have: subtract what was added.")
         return replace(
             self,
             plan=plan,

@@ -299,7 +299,7 @@ def slice_histograms(
     found = dict(part for state, of_cube in zip(states, roll_ups, strict=True) for part in state.sums(of_cube, offsets))
     parts = [found[index] for index in sorted(found)]
     finer = [part.fine for part in parts if part.fine is not None]
-    return replace(concatenated(parts), fine=concatenated(finer) if finer else None)
+    return replace(concatenated(parts), fine=concatenated(finer)) if finer else concatenated(parts)
 
 
 def _by_group(roll_up: RollUp, groups: int) -> RollUp:

@@ -81,7 +81,7 @@ class ScoreSums:
         return np.searchsorted(self.slices, np.arange(self.size + 1, dtype=np.int32)).astype(np.int64)
 
     @functools.cached_property
-    def bin_numbers(self) -> Counts:
+    def bin_numbers(self) -> NDArray[np.integer]:
         """The number of each entry's bin, [entries]."""
         if self.bins is None:
             raise ValueError("these scores are not binned")
@@ -135,7 +135,8 @@ class ScoreSums:
             return self
         own = slice(int(self.begin[start]), int(self.begin[stop]))
         cut = replace(self, size=stop - start, fine=None, **_each(self, lambda array: array[own]))
-        return replace(cut, slices=cut.slices - np.int32(start))
+        cut = replace(cut, slices=cut.slices - np.int32(start))
+        return cut.with_bins(self.bin_numbers[own]) if "bin_numbers" in self.__dict__ else cut
 
     def blocks(self, entries: int, multiple: int = 1) -> Iterator[ScoreSums]:
         """Yields the sums of neighbouring slices that hold at most so many entries together, or are one slice.

@@ -269,13 +269,14 @@ def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, 
     of_runs[: of_slice.sum()] = np.repeat(np.arange(sums.size, dtype=np.int32), of_slice)
     starts = np.minimum(np.searchsorted(of_runs, np.arange(slices, dtype=np.int32)), runs - 1).astype(np.int32)
     moved = (np.cumsum(of_slice) - of_slice) * _RUN - sums.begin[:-1]
-    run, inside = np.divmod(np.repeat(moved, held) + np.arange(len(sums.keys)), _RUN)
+    entries = len(sums.keys)
+    run, inside = np.divmod(np.repeat(moved, held) + np.arange(entries), _RUN)
     place = inside * runs + run
+    entry = np.full(runs * _RUN, entries)  # the last of them is a zero
+    entry[place] = np.arange(entries)
 
     def laid(values: Any) -> Any:
-        result = np.zeros((runs * _RUN, *values.shape[1:]), dtype=np.float64)
-        result[place] = values
-        return result
+        return np.concatenate([values, np.zeros_like(values[:1])]).take(entry, axis=0)
 
     squares = None if sums.square is None else laid(sums.square.sum(1))
     return HistogramArrays(of_runs, starts, laid(sums.scores()), squares), laid(sums.weights), place

@@ -209,3 +209,13 @@ def test_a_dataset_of_arrow_is_refused_in_a_sentence(tmp_path: Path) -> None:
     pl.DataFrame({"y": [0, 1], "p": [0.2, 0.8]}).write_parquet(tmp_path / "x.parquet")
     with pytest.raises(DataError, match="FileSystemDataset cannot be read; give an Arrow table"):
         ek.evaluate(dataset(tmp_path), label="y", score="p")
+
+
+def test_rows_that_were_not_added_cannot_be_subtracted() -> None:
+    rows = pl.DataFrame({"y": [0, 1, 1, 0, 1], "p": [0.1, 0.8, 0.6, 0.3, 0.9]})
+    asked: dict[str, Any] = {"label": "y", "score": "p", "metrics": ["accuracy", "roc_auc"]}
+    some, all_rows = ek.evaluate(rows[:3], **asked), ek.evaluate(rows, **asked)
+    left = all_rows - some
+    assert left["accuracy"].to_polars()["rows"].to_list() == [2]
+    with pytest.raises(DataError, match="has rows that .* does not have: subtract what was added"):
+        some - all_rows

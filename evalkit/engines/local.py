@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evalkit.journal import Journal
     from evalkit.sources.source import Part
 
-BATCH_ROWS = 1 << 19
+BATCH_ROWS = 1 << 20
 
 
 @dataclass

@@ -23,12 +23,17 @@ _WIDEST = 100.0
 _SHORTEST = 1e-6
 
 
+def _weight(h: Histogram, bins: int) -> Any:
+    """Returns the weight of rows in each bin, [slices, bins]."""
+    return h.once(("weight", bins), lambda: h.binned(h.weights, bins))
+
+
 def _gaps(h: Histogram, bins: int) -> tuple[Any, Any]:
     """Returns |mean label - mean score| and the weight in each bin, [slices, bins] each."""
     import jax.numpy as jnp
 
-    weight = h.binned(h.weights, bins)
-    gap = jnp.abs(h.binned(h.positives - h.weights * h.scores, bins))
+    weight = _weight(h, bins)
+    gap = jnp.abs(h.once(("excess", bins), lambda: h.binned(h.positives - h.weights * h.scores, bins)))
     empty = weight == 0
     return jnp.where(empty, 0.0, gap / jnp.where(empty, 1.0, weight)), weight
 
@@ -37,13 +42,13 @@ def _noise(h: Histogram, bins: int) -> Any:
     """Returns the standard error of each bin's gap were the scores the true probabilities, [slices, bins]."""
     import jax.numpy as jnp
 
-    weight = h.binned(h.weights, bins)
-    spread = root(h.binned(h.squares * h.scores * (1 - h.scores), bins))
+    weight = _weight(h, bins)
+    spread = root(h.once(("noise", bins), lambda: h.binned(h.squares * h.scores * (1 - h.scores), bins)))
     return jnp.where(weight == 0, 0.0, spread / jnp.where(weight == 0, 1.0, weight))
 
 
 def _expected_ece(h: Histogram, *, bins: int = 10) -> Any:
-    weight = h.binned(h.weights, bins)
+    weight = _weight(h, bins)
     return ratio((weight * _noise(h, bins)).sum(-1) * math.sqrt(2 / math.pi), weight.sum(-1))
 
 
@@ -91,14 +96,14 @@ def maximum_calibration_error(h: Histogram, *, bins: int = 10) -> Any:
 def _bin_means(h: Histogram, bins: int) -> tuple[Any, Any, Any, Any]:
     import jax.numpy as jnp
 
-    weight = h.binned(h.weights, bins)
+    weight = _weight(h, bins)
     safe = jnp.where(weight == 0, 1.0, weight)
     total = weight.sum(-1)
     mean = ratio(h.total(h.positives), total)
     return (
         ratio(weight, total[:, None]),
-        h.binned(h.positives, bins) / safe,
-        h.binned(h.weights * h.scores, bins) / safe,
+        h.once(("positives", bins), lambda: h.binned(h.positives, bins)) / safe,
+        h.once(("scores", bins), lambda: h.binned(h.weights * h.scores, bins)) / safe,
         mean,
     )
 
@@ -157,8 +162,8 @@ def _still(h: Histogram) -> Histogram:
     )
 
 
-def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
-    """Repeats a step of a tuple of [slices] until no slice moves, `most` times at most."""
+def _until_settled(step: Callable[[Any], Any], start: Any, most: int, settled: float = _SETTLED / 100) -> Any:
+    """Repeats a step of a tuple of [slices] until no slice moves by more than `settled`, `most` times at most."""
     import jax
     import jax.numpy as jnp
 
@@ -168,7 +173,7 @@ def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
     def on(state: Any) -> Any:
         new = step(state[2])
         moved = [jnp.abs(after - before) for after, before in zip(new, state[2], strict=True)]
-        return state[0] + 1, (jnp.stack(moved).sum(0) > _SETTLED / 100).any(), new
+        return state[0] + 1, (jnp.stack(moved).sum(0) > settled).any(), new
 
     return jax.lax.while_loop(going, on, (0, True, start))[2]
 
@@ -223,8 +228,8 @@ def _above(value: Any, noise: Any) -> Any:
     return jnp.where(value <= noise, 0.0, value)
 
 
-def _solved(h: Histogram) -> tuple[Any, Any]:
-    """Fits by damped Newton steps from a slope of 0."""
+def _solved(h: Histogram, *, roughly: bool = False) -> tuple[Any, Any]:
+    """Fits by damped Newton steps from a slope of 0; roughly from the fit of calibrated scores, and less far."""
     import jax
     import jax.numpy as jnp
 
@@ -251,7 +256,10 @@ def _solved(h: Histogram) -> tuple[Any, Any]:
 
     base_rate = ratio(still.total(still.positives), still.total(still.weights))
     start = _logit(jnp.nan_to_num(base_rate, nan=0.5)), jnp.zeros(h.n), jnp.ones(h.n)
-    intercept, slope, _ = _until_settled(uphill, start, 4 * _NEWTON_STEPS)
+    if roughly:
+        start = jnp.zeros(h.n), jnp.ones(h.n), jnp.ones(h.n)
+    settled = _NEAR / 10 if roughly else _SETTLED / 100
+    intercept, slope, _ = _until_settled(uphill, start, 4 * _NEWTON_STEPS, settled)
     return intercept, slope
 
 
@@ -264,7 +272,7 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
     import jax.numpy as jnp
 
     if h.coarse is not None:
-        intercept, slope = _refined(lambda at: _step(h, *at), _fit(h.coarse))
+        intercept, slope = _refined(lambda at: _step(h, *at), _solved(h.coarse, roughly=True))
         return intercept, slope
     solution = _solved(h)
     intercept, slope = _step(h, *solution)
@@ -342,10 +350,12 @@ def calibration_intercept(h: Histogram) -> Any:
 def _cumulative_range(h: Histogram) -> Any:
     import jax.numpy as jnp
 
-    difference = h.positives - h.weights * h.scores
-    path = h.before(difference) + difference
-    width = jnp.maximum(h.highest(path), 0.0) - jnp.minimum(h.lowest(path), 0.0)
-    return width, h.total(h.weights)
+    def width() -> Any:
+        difference = h.positives - h.weights * h.scores
+        path = h.before(difference) + difference
+        return jnp.maximum(h.highest(path), 0.0) - jnp.minimum(h.lowest(path), 0.0)
+
+    return h.once("cumulative range", width), h.total(h.weights)
 
 
 @metric(probability_histogram, range=(0, 1), better="lower", interval="none", support=rarer)

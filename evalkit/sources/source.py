@@ -151,7 +151,7 @@ def open_source(
         source = _of_query(str(data), sql)
     elif sql is not None:
         known = ", ".join(f"{scheme}://" for scheme in database.SCHEMES)
-        raise ConfigError(f"sql= goes with the URL of a database ({known}), not with {describe(data)}.")
+        raise ConfigError(f"sql (--sql) goes with the URL of a database ({known}), not with {describe(data)}.")
     else:
         source = _source(data, skip_damaged=skip_damaged)
     return source if where is None else _filtered(source, _expression(where))
@@ -176,6 +176,8 @@ def _source(data: Any, named: str | None = None, *, skip_damaged: bool = False) 
     name = named or describe(data)
     if isinstance(data, Source):
         return data
+    if isinstance(data, str | list | tuple) and not data:
+        raise DataError("No data are named: give a path, a frame, a table or a mapping of arrays.")
     if isinstance(data, str | Path):
         return _of_files(name, files.find([data]), skip_damaged=skip_damaged)
     if isinstance(data, list | tuple) and data and all(isinstance(item, str | Path) for item in data):
@@ -200,7 +202,7 @@ def _source(data: Any, named: str | None = None, *, skip_damaged: bool = False) 
 
 def _of_query(url: str, sql: str | None) -> Source:
     if sql is None:
-        raise ConfigError(f"{describe(url)} is a database: give the query as sql=.")
+        raise ConfigError(f"{describe(url)} is a database: give the query as sql (--sql).")
     part, columns, _ = database.part_of(url, sql)
     return Source(describe(url), (part,), columns, None, None)
 

@@ -123,7 +123,7 @@ def at_least(share: float, replicates: int) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("churn", [0.05, 0.10])
 def test_flag_rules_over_50_slices_block_an_equal_candidate_in_at_most_5_percent(churn: float) -> None:
-    verdicts = replayed(champion(SLICES * IN_EACH, SLICES), FLAGS, 300, churned(churn))
+    verdicts = replayed(champion(SLICES * IN_EACH, SLICES), FLAGS, 200, churned(churn))
     told(f"\nequal, 50 slices of 300, churn {churn:.0%}: blocked {share_of(verdicts, 'fail'):.2%} of {len(verdicts)}")
     assert share_of(verdicts, "fail") <= at_most(0.05, len(verdicts))
     assert share_of(verdicts, "pass") + share_of(verdicts, "fail") == 1
@@ -132,7 +132,7 @@ def test_flag_rules_over_50_slices_block_an_equal_candidate_in_at_most_5_percent
 @pytest.mark.slow
 def test_flag_rules_over_clustered_rows_block_an_equal_candidate_in_at_most_5_percent() -> None:
     rules = [{**rule, "slices": ["all", "overall"]} for rule in FLAGS]
-    verdicts = replayed(champion(SLICES * IN_EACH, SLICES, 100), rules, 300, churned_by_unit(0.10, 100))
+    verdicts = replayed(champion(SLICES * IN_EACH, SLICES, 100), rules, 200, churned_by_unit(0.10, 100))
     told(f"\nequal, 100 units of shared effects, churn 10%: blocked {share_of(verdicts, 'fail'):.2%}")
     assert share_of(verdicts, "fail") <= at_most(0.05, len(verdicts))
 

@@ -108,12 +108,12 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_a_database_needs_a_query(sqlite: str) -> None:
     for use in (open_source, read):
-        with pytest.raises(ConfigError, match=r"is a database: give the query as sql="):
+        with pytest.raises(ConfigError, match=r"is a database: give the query as sql \(--sql\)"):
             use(sqlite)
 
 
 def test_a_query_needs_a_database() -> None:
-    with pytest.raises(ConfigError, match=r"sql= goes with the URL of a database \(sqlite://"):
+    with pytest.raises(ConfigError, match=r"sql \(--sql\) goes with the URL of a database \(sqlite://"):
         open_source("rows.parquet", sql="SELECT 1")
 
 

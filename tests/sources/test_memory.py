@@ -75,6 +75,12 @@ def test_what_is_no_data_is_refused() -> None:
         open_source(3)
 
 
+@pytest.mark.parametrize("nothing", ["", [], ()])
+def test_no_data_are_refused(nothing: Any) -> None:
+    with pytest.raises(DataError, match="No data are named"):
+        open_source(nothing)
+
+
 def stream(rows: int = 10) -> Iterator[pl.DataFrame]:
     for k in range(rows):
         yield pl.DataFrame({"n": [k] * 5, "text": [f"t{k}"] * 5})
