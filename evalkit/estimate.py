@@ -342,9 +342,9 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
     bounded = any(metric.name_of_function in _BOUNDED for metric in metrics)
     graded = values_of(metrics, own, gradients=True, bounded=bounded and own is margin)
     at = graded if own is margin else values_of(metrics, margin, gradients=False, bounded=bounded)
-    count = _by_slice(margin.slices, margin.count, slices)
+    count = _by_slice(margin, margin.count)
     total, square = (
-        count.astype(np.float64) if a is None else _by_slice(margin.slices, a, slices)
+        count.astype(np.float64) if a is None else _by_slice(margin, a)
         for a in (margin.total, margin.square)
     )
     groups = _score_groups(sums)
@@ -427,13 +427,13 @@ def _bound(metric: Metric, bounds: Floats, *, binned: bool) -> Floats:
     return bounds[which] * factor
 
 
-def _by_slice(slices: Any, values: Any, size: int) -> Any:
-    """Sums values [entries, k] by slice; entries are in order of their slices."""
-    result = np.zeros((size, values.shape[1]), dtype=values.dtype)
-    if len(slices):
-        starts = np.flatnonzero(np.diff(slices, prepend=-1))
+def _by_slice(sums: ScoreSums, values: Any) -> Any:
+    """Sums values [entries, k] by slice."""
+    result = np.zeros((sums.size, values.shape[1]), dtype=values.dtype)
+    held = np.flatnonzero(np.diff(sums.begin))
+    if len(held):
         for column in range(values.shape[1]):
-            result[slices[starts], column] = np.add.reduceat(values[:, column], starts)
+            result[held, column] = np.add.reduceat(values[:, column], sums.begin[held])
     return result
 
 
@@ -453,11 +453,11 @@ def _score_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats, count:
     """Sum of squared influences; for DeLong's interval apart for each class, each with its n / (n - 1)."""
     if sums.groups is not None:
         return _score_group_variance(sums, gradient)
-    by_class = _by_slice(margin.slices, margin.squares * gradient**2, sums.size)
+    by_class = _by_slice(margin, margin.squares * gradient**2)
     if stratified:
         return (by_class * count / np.maximum(count - 1, 1)).sum(1)
     n = np.maximum(count.sum(1), 1)
-    centre = _by_slice(margin.slices, margin.weights * gradient, sums.size).sum(1) ** 2 / n
+    centre = _by_slice(margin, margin.weights * gradient).sum(1) ** 2 / n
     return np.maximum(by_class.sum(1) - centre, 0.0)
 
 

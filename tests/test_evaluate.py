@@ -217,5 +217,5 @@ def test_rows_that_were_not_added_cannot_be_subtracted() -> None:
     some, all_rows = ek.evaluate(rows[:3], **asked), ek.evaluate(rows, **asked)
     left = all_rows - some
     assert left["accuracy"].to_polars()["rows"].to_list() == [2]
-    with pytest.raises(DataError, match="has rows that .* does not have: subtract what was added"):
+    with pytest.raises(DataError, match=r"has rows that .* does not have: subtract what was added"):
         some - all_rows
