@@ -344,8 +344,7 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
     at = graded if own is margin else values_of(metrics, margin, gradients=False, bounded=bounded)
     count = _by_slice(margin, margin.count)
     total, square = (
-        count.astype(np.float64) if a is None else _by_slice(margin, a)
-        for a in (margin.total, margin.square)
+        count.astype(np.float64) if a is None else _by_slice(margin, a) for a in (margin.total, margin.square)
     )
     groups = _score_groups(sums)
     names = ("negatives", "positives")

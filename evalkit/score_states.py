@@ -120,11 +120,11 @@ class ScoreState:
         )
 
     def _settle(self) -> None:
-        """Adds up the parts once they are half as many entries as there were; bins them where they do not fit."""
+        """Adds up the parts once they are a third as many entries as there were; bins them where they do not fit."""
         if self.entries is None or len(self.entries) < 2:
             return
         held = sum(len(part.keys) for part in self.entries)
-        if held < self._settled + max(self._settled // 2, 1 << 20):
+        if held < self._settled + max(self._settled // 3, 1 << 20):
             return
         if self.exact_bytes() > self.resolution.budget_bytes:
             self.bin()
@@ -157,9 +157,9 @@ class ScoreState:
         whole = [replace(part, size=self.cells) for part in parts]
         parts.clear()
         if len(whole) > 1:
-            joined = concatenated(whole)
+            unsorted = [concatenated(whole)]
             whole.clear()
-            whole = [regroup(joined, ordered=False)]
+            whole.append(regroup(unsorted.pop(), ordered=False))  # nobody else holds it: it is let go once sorted
         self.entries = whole
         return whole[0]
 

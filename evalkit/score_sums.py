@@ -396,6 +396,7 @@ def regroup(sums: ScoreSums, ordered: bool = True) -> ScoreSums:
         last = (sums.groups,) if sums.groups is not None else ()
         order = np.lexsort((*last, sums.keys, sums.slices))
         sums = _handed_on(replace(sums, **_taken(sums, order)), sums, order)
+        del order, last
     if not len(sums.keys):
         return sums
     new = first_of_keys(sums)

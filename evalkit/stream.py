@@ -132,8 +132,9 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
     coarse = grouped_resolution(cells, entry_bytes=entry, budget_bytes=budget)
     sets = len(known.slice_sets)
     expected = rows.n * known.distinct_share
-    if source.rows is not None and known.distinct_share > 0.2:
-        expected = source.rows * known.distinct_share
+    total = source.about()
+    if total is not None and known.distinct_share > 0.2:
+        expected = total * known.distinct_share
 
     fine = sampled(keys, label, most, dtype, rows.probabilities, sparing=True)
     return Resolution(

@@ -51,6 +51,13 @@ class Source:
         """Whether the rows can be read more than once; batches of an iterator cannot."""
         return not any(isinstance(_innermost(part), memory.OncePart) for part in self.parts)
 
+    def about(self) -> int | None:
+        """Returns about how many rows there are; None where only reading tells."""
+        if self.rows is not None:
+            return self.rows
+        rows = [part.about() if isinstance(part, text.TextPart) else part.rows for part in map(_unfitted, self.parts)]
+        return None if None in rows else sum(n or 0 for n in rows)
+
     def ranges(self, columns: Sequence[str]) -> Ranges:
         """Returns (lowest, highest, has nulls) of columns, where the statistics of all parts say it.
 
@@ -109,6 +116,10 @@ class Source:
             return [(part, 1 / len(filled)) for part in filled]
         total = sum(part.rows or 0 for part in filled)
         return [(part, (part.rows or 0) / max(1, total)) for part in filled]
+
+
+def _unfitted(part: Any) -> Any:
+    return part.part if isinstance(part, FittedPart) else part
 
 
 def _innermost(part: Any) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _INFER_ROWS = 10_000
 _HEAD_BYTES = 32 << 20
 _PLACES = 16
+_FIRST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class TextPart:
         with _on_disk(self.file) as local:
             lazy = scan(local, self.columns)
             yield from LazyPart(self.name, lazy).batches(columns, coded, most_rows)
+
+    def about(self) -> int | None:
+        """Returns about how many rows there are, by the length of the first lines; None where a store tells no size."""
+        size = self.file.size()
+        if size is None:
+            return None
+        with self.file.open() as stream:
+            beginning = stream.read(_FIRST_BYTES)
+        return size * beginning.count(b"\n") // max(len(beginning), 1)
 
     def ranges(self, columns: Sequence[str]) -> Ranges:  # noqa: ARG002
         """Returns nothing: nothing is known without reading."""
@@ -113,7 +123,7 @@ def _some_lines(file: File, size: int, n: int) -> bytes:
         first = stream.readline()
         start = stream.tell() if file.format != "ndjson" else 0
         stream.seek(start)
-        beginning = stream.read(1 << 16)
+        beginning = stream.read(_FIRST_BYTES)
         line = max(1, len(beginning) // max(1, beginning.count(b"\n")))
         each = max(line, line * n // _PLACES)
         if size - start <= 2 * each * _PLACES:

@@ -55,3 +55,16 @@ def test_a_sample_of_text_with_quoted_lines_can_be_parsed(tmp_path: Path) -> Non
 def test_a_small_file_is_its_own_sample(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,x\n2,y")
     assert open_source(tmp_path / "rows.csv").sample(["a"], 10)["a"].to_list() == [1, 2]
+
+
+@pytest.mark.parametrize("where", [None, "n > 0"])
+def test_about_how_many_lines_there_are_is_told_without_reading_them(tmp_path: Path, where: str | None) -> None:
+    rows = pl.DataFrame({"n": range(100_000), "text": ["some words"] * 100_000})
+    for name in ("a", "b"):
+        rows.write_csv(tmp_path / f"{name}.csv")
+    source = open_source(str(tmp_path), where=where)
+    assert source.rows is None
+    if where is None:
+        assert source.about() == pytest.approx(200_000, rel=0.1)
+    else:
+        assert source.about() is None
