@@ -19,7 +19,7 @@ MOST_BINS = 1 << 14
 _LEAST_BINS = 16
 _FINISHED_BYTES = 96
 _WIDE = 512
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 Dense = Mapping[str, "NDArray[Any]"]
 
@@ -119,7 +119,9 @@ def _rolled(dense: Dense, slices: NDArray[np.int32], size: int) -> Iterator[tupl
 
 
 def _added(array: NDArray[Any], cells: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[Any]:
-    """Adds cells up between edges."""
+    """Adds cells up between edges; where each stands alone there is nothing to add."""
+    if len(cells) == len(edges) - 1:
+        return array.take(cells, axis=0)
     wide = np.int64 if array.dtype.kind == "i" else np.float64
     if array[0].size < 2 * _WIDE:
         return np.add.reduceat(array[cells], edges[:-1], axis=0, dtype=wide)

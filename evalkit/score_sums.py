@@ -171,19 +171,12 @@ class ScoreSums:
         """Returns about `most` bins that hold equally much over all slices."""
         return quantiles(self.keys, np.abs(self.weights.sum(1)), most, self.dtype, self.probabilities)
 
-    def thinned(self, most: int, *, rough: bool = False) -> ScoreSums:
+    def thinned(self, most: int) -> ScoreSums:
         """Returns the sums with at most about 2 `most` scores in a slice, neighbours joined at one in their middle.
 
         Joined scores hold at most 1/most of a slice's negatives or positives together, or are one score. How a slice is
         thinned depends on its own entries alone; those that hold few are left as they are.
-
-        Args:
-            most: how finely.
-            rough: whether equally many bins may be joined instead, however much they hold: many times faster, but a
-                slice whose scores lie in a few bins of all rows' keeps too few of them for its variances.
         """
-        if rough and self.bins is not None and self.groups is None:
-            return self._thinned_evenly(most)
         if self.groups is None and len(self.keys) > 2 * _CACHED_ENTRIES:
             with ThreadPoolExecutor(_THREADS) as pool:
                 return stacked(list(pool.map(lambda block: block._thinned(most), self.blocks(_CACHED_ENTRIES))))
@@ -218,8 +211,12 @@ class ScoreSums:
         keys = self.keys[starts][middle][np.cumsum(new) - 1]
         return regroup(replace(self, keys=keys[np.cumsum(first) - 1]), ordered=self.groups is None)
 
-    def _thinned_evenly(self, most: int) -> ScoreSums:
-        """Joins equally many bins, which over all rows are balanced."""
+    def joined_evenly(self, most: int) -> tuple[ScoreSums, Floats]:
+        """Returns the sums with at most about 2 `most` scores in a slice, and the mean score of each of them.
+
+        Equally many neighbours are joined, however much they hold: many times faster than `thinned`, but of a slice
+        whose scores lie in a few bins too few are left for its variances. For sums without groups.
+        """
         begin = self.begin[:-1]
         held = np.diff(self.begin)
         each = -(-held // (2 * most))
@@ -231,7 +228,10 @@ class ScoreSums:
         starts = np.repeat(begin, runs) + inside * width
         middle = np.minimum(starts + (width - 1) // 2, np.repeat(begin + held, runs) - 1)
         joined: dict[str, Any] = {name: np.add.reduceat(getattr(self, name), starts, axis=0) for name in _amounts(self)}
-        return replace(self, slices=self.slices[starts], keys=self.keys[middle], **joined)
+        sums = replace(self, slices=self.slices[starts], keys=self.keys[middle], **joined)
+        weight = sums.weights.sum(1)
+        total = np.add.reduceat(self.scores() * self.weights.sum(1), starts)
+        return sums, np.divide(total, weight, out=sums.scores(), where=weight > 0)
 
     def add(self, other: ScoreSums, sign: int = 1) -> ScoreSums:
         """Adds (or with sign -1 subtracts) sums of the same slices, at the bins that both have."""

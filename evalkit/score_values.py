@@ -254,14 +254,23 @@ def _block(
         return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, gradient[:, place])
     coarse = None
     if any(metric.name_of_function in _ITERATED for metric in metrics):
-        thin = sums.thinned(_COARSE, rough=True)
-        coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices)[:2]
+        thin, scores = sums.joined_evenly(_COARSE)
+        coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices, scores)[:2]
     value, expected = score_values(metrics, arrays, weights, gradients=False, coarse=coarse)
     return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, None)
 
 
-def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
-    """Returns a histogram laid out in runs of entries of one slice, its weights, and the place of each entry."""
+def _runs_of(
+    sums: ScoreSums, runs: int, slices: int, scores: Floats | None = None
+) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
+    """Returns a histogram laid out in runs of entries of one slice, its weights, and the place of each entry.
+
+    Args:
+        sums: without groups.
+        runs: how many runs there are at least.
+        slices: the number that slices are padded to.
+        scores: [entries] in the place of the sums' own.
+    """
     held = np.diff(sums.begin)
     of_slice = -(-held // _RUN)
     runs = max(runs, int(of_slice.sum()))
@@ -279,4 +288,8 @@ def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, 
         return np.concatenate([values, np.zeros_like(values[:1])]).take(entry, axis=0)
 
     squares = None if sums.square is None else laid(sums.square.sum(1))
-    return HistogramArrays(of_runs, starts, laid(sums.scores()), squares), laid(sums.weights), place
+    return (
+        HistogramArrays(of_runs, starts, laid(sums.scores() if scores is None else scores), squares),
+        laid(sums.weights),
+        place,
+    )

@@ -17,7 +17,7 @@ from evalkit.metrics.score_histogram import rarer, score_histogram
 probability_histogram = replace(score_histogram, needs=("label", "probability"))
 _NEWTON_STEPS = 25
 _SETTLED = 1e-6
-_REFINING_STEPS = 4
+_REFINING_STEPS = 6
 _NEAR = 1e-3
 _WIDEST = 100.0
 _SHORTEST = 1e-6
@@ -162,8 +162,8 @@ def _still(h: Histogram) -> Histogram:
     )
 
 
-def _until_settled(step: Callable[[Any], Any], start: Any, most: int, settled: float = _SETTLED / 100) -> Any:
-    """Repeats a step of a tuple of [slices] until no slice moves by more than `settled`, `most` times at most."""
+def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
+    """Repeats a step of a tuple of [slices] until no slice moves, `most` times at most."""
     import jax
     import jax.numpy as jnp
 
@@ -173,7 +173,7 @@ def _until_settled(step: Callable[[Any], Any], start: Any, most: int, settled: f
     def on(state: Any) -> Any:
         new = step(state[2])
         moved = [jnp.abs(after - before) for after, before in zip(new, state[2], strict=True)]
-        return state[0] + 1, (jnp.stack(moved).sum(0) > settled).any(), new
+        return state[0] + 1, (jnp.stack(moved).sum(0) > _SETTLED / 100).any(), new
 
     return jax.lax.while_loop(going, on, (0, True, start))[2]
 
@@ -228,8 +228,20 @@ def _above(value: Any, noise: Any) -> Any:
     return jnp.where(value <= noise, 0.0, value)
 
 
-def _solved(h: Histogram, *, roughly: bool = False) -> tuple[Any, Any]:
-    """Fits by damped Newton steps from a slope of 0; roughly from the fit of calibrated scores, and less far."""
+def _started(h: Histogram) -> tuple[Any, Any]:
+    """Fits a coarse histogram: by a few Newton steps from calibrated scores, or damped where one does not settle."""
+    import jax
+    import jax.numpy as jnp
+
+    still = _still(h)
+    found = _refined(lambda at: _step(still, *at), (jnp.zeros(h.n), jnp.ones(h.n)))
+    settled = jnp.isfinite(found[0] + found[1]) | ~_both_classes(h)
+    fit: tuple[Any, Any] = jax.lax.cond(settled.all(), lambda: found, lambda: _solved(h))
+    return fit
+
+
+def _solved(h: Histogram) -> tuple[Any, Any]:
+    """Fits by damped Newton steps from a slope of 0."""
     import jax
     import jax.numpy as jnp
 
@@ -256,10 +268,7 @@ def _solved(h: Histogram, *, roughly: bool = False) -> tuple[Any, Any]:
 
     base_rate = ratio(still.total(still.positives), still.total(still.weights))
     start = _logit(jnp.nan_to_num(base_rate, nan=0.5)), jnp.zeros(h.n), jnp.ones(h.n)
-    if roughly:
-        start = jnp.zeros(h.n), jnp.ones(h.n), jnp.ones(h.n)
-    settled = _NEAR / 10 if roughly else _SETTLED / 100
-    intercept, slope, _ = _until_settled(uphill, start, 4 * _NEWTON_STEPS, settled)
+    intercept, slope, _ = _until_settled(uphill, start, 4 * _NEWTON_STEPS)
     return intercept, slope
 
 
@@ -272,7 +281,7 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
     import jax.numpy as jnp
 
     if h.coarse is not None:
-        intercept, slope = _refined(lambda at: _step(h, *at), _solved(h.coarse, roughly=True))
+        intercept, slope = _refined(lambda at: _step(h, *at), _started(h.coarse))
         return intercept, slope
     solution = _solved(h)
     intercept, slope = _step(h, *solution)
