@@ -185,6 +185,10 @@ def evaluate(
 def merge(
     folders: Annotated[list[str], typer.Argument(metavar="DIR...", help="Folders of results of the same settings.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="The folder that the merged results go into.")],
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="SPEC", help="Keep these slices alone, added up from finer ones; repeatable."),
+    ] = None,
     overwrite: Overwrite = False,
     report: Report = None,
     form: Printed = Format.table,
@@ -193,7 +197,9 @@ def merge(
     """Add the results of several parts of the data."""
     from evalkit import saved
 
-    return functools.partial(saved.merge, folders, out, overwrite=overwrite, report=report, form=form, quiet=quiet)
+    return functools.partial(
+        saved.merge, folders, out, slices=slices or (), overwrite=overwrite, report=report, form=form, quiet=quiet
+    )
 
 
 @app.command()

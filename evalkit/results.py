@@ -233,13 +233,13 @@ def _union(left: Plan, right: Plan) -> Plan:
     keys = tuple(
         tuple(dict.fromkeys([*mine, *theirs]))
         if set(theirs) <= set(mine)
-        else tuple(sorted({*mine, *theirs}, key=_order))
+        else tuple(sorted({*mine, *theirs}, key=key_order))
         for mine, theirs in zip(left.keys, right.keys, strict=True)
     )
     return Plan(left.slice_sets, keys)
 
 
-def _order(key: SliceKey) -> tuple[Any, ...]:
+def key_order(key: SliceKey) -> tuple[Any, ...]:
     """Orders slices by value, numbers as numbers, bins by their lower edge, null last."""
     order: list[Any] = []
     for _, value in key:
@@ -408,6 +408,25 @@ class Result:
         if twice is not None:
             raise UsageError(f'Two models are named "{twice}"; give one another name (name=...).')
         return Result((*self.evaluations, *other.evaluations))
+
+    def roll_up(self, *slices: Any) -> Result:
+        """Returns the result for other slices, added up from finer ones; no row is read, and none is kept.
+
+        A cross of `sex` and `race` gives `result.roll_up("sex")`, and each of several sets by itself
+        `result.roll_up("sex", ["sex", "race"])`.
+
+        Args:
+            slices: what each set is, as in `evaluate`; a column stands for the slices of it that there are.
+
+        Raises:
+            DataError: rows are in none or several of the finer slices, so that these do not add up.
+            UsageError: no finer slices tell them apart, or slices are suppressed.
+        """
+        from evalkit.roll_up import rolled_up
+        from evalkit.slicing.spec import parse
+
+        wanted = parse(list(slices))
+        return Result(tuple(rolled_up(evaluation, wanted) for evaluation in self.evaluations))
 
     # --- keeping and showing ---
 

@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 _READERS = 2
 
 
-def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | None, form: Format, quiet: bool) -> None:
-    """Adds the results in folders, writes them into another and prints them."""
+def merge(
+    folders: Sequence[str],
+    out: str,
+    *,
+    slices: Sequence[str] = (),
+    overwrite: bool,
+    report: bool | None,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Adds the results in folders, rolls them up to the slices that are named, writes and prints them."""
     from evalkit.results import total
 
     target = Path(out)
@@ -36,6 +45,7 @@ def merge(folders: Sequence[str], out: str, *, overwrite: bool, report: bool | N
         raise UsageError(f"{twice} is named twice; its rows would count twice.")
     with progress(len(folders) + 2, quiet=quiet) as step:
         result = total(_read(folders, step))
+        result = result.roll_up(*slices) if slices else result
         step("estimating intervals")
         shown = view(result, form)
         step(f"writing {target}")
