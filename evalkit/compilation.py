@@ -27,6 +27,7 @@ _SETTINGS = {
     "jax_raise_persistent_cache_errors": False,
 }
 _SHARE_OF_MAPS = 0.5
+_GROWN = 1.2  # what other libraries hold is not let go again and again
 _SECONDS_BETWEEN_LOOKS = 5.0
 
 
@@ -102,6 +103,7 @@ class _Kept:
         self._inside = 0
         self._before: dict[str, Any] = {}
         self._looked = 0.0
+        self._left = 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -140,8 +142,9 @@ class _Kept:
 
         if time.monotonic() - self._looked < _SECONDS_BETWEEN_LOOKS:
             return
-        if maps_of_memory() > _SHARE_OF_MAPS * most_maps_of_memory():
+        if maps_of_memory() > max(_SHARE_OF_MAPS * most_maps_of_memory(), _GROWN * self._left):
             jax.clear_caches()  # type: ignore[no-untyped-call]
+            self._left = maps_of_memory()
         self._looked = time.monotonic()
 
 

@@ -196,7 +196,8 @@ class ScoreSums:
             below = np.concatenate([[0.0], np.cumsum(held)])
             total = below[begin[1:]] - below[begin[:-1]]
             share = np.divide(most, total, out=np.zeros_like(total), where=total > 0)
-            rank += (below[1:] - held / 2) * np.repeat(share, distinct) - np.repeat(below[begin[:-1]] * share, distinct)
+            inside = below[1:] - held / 2 - np.repeat(below[begin[:-1]], distinct)
+            rank += inside * np.repeat(share, distinct)
         rank = np.floor(rank)
         new = np.repeat(distinct <= most, distinct)
         new[1:] |= rank[1:] > rank[:-1]

@@ -285,7 +285,7 @@ def _runs_of(
     entry[place] = np.arange(entries)
 
     def laid(values: Any) -> Any:
-        return np.concatenate([values, np.zeros_like(values[:1])]).take(entry, axis=0)
+        return np.concatenate([values, np.zeros((1, *values.shape[1:]))]).take(entry, axis=0)
 
     squares = None if sums.square is None else laid(sums.square.sum(1))
     return (

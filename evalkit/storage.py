@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Metrics = Sequence[tuple[str, Metric]]
 
-FORMAT = 2
+FORMAT = 3
 _SCORE_AMOUNTS = ("count", "total", "square")
 
 
@@ -592,15 +592,16 @@ def _scores(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], folde
         starts = pl.read_parquet(folder / header["bins"])["starts"].to_numpy()
         bins, numbers = ScoreBins(starts, header["dtype"], header["probabilities"]), arrays["bins"]
     amounts: dict[str, Any] = {
-        name: np.stack([arrays[f"{name}{label}"] for label in (0, 1)], axis=1) if f"{name}0" in arrays else None
+        name: np.stack([arrays[f"{name}{label}"] for label in (0, 1)], axis=1)
         for name in _SCORE_AMOUNTS
+        if name == "count" or f"{name}0" in arrays
     }
     fine: Any = None if header["fine"] is None else _read_one(header["fine"], folder)
     sums = ScoreSums(
         slices=arrays["slices"],
         keys=arrays["keys"] if bins is None or numbers is None else bins.starts[numbers],
         groups=arrays.get("groups"),
-        **amounts,
+        **{"total": None, "square": None, **amounts},
         bins=bins,
         dtype=header["dtype"],
         probabilities=header["probabilities"],

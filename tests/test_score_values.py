@@ -62,7 +62,7 @@ def test_blocks_of_slices_give_what_one_pass_gives(
     monkeypatch.setattr(score_values, "_BLOCK", 1 << 14)
     for gradients in (True, False):
         blocks = score_values.values_of(METRICS, sums, gradients=gradients, bounded=True)
-        np.testing.assert_allclose(blocks.value, once.value, rtol=1e-6, atol=1e-10)
+        np.testing.assert_allclose(blocks.value, once.value, rtol=1e-7, atol=1e-10)
         np.testing.assert_allclose(blocks.expected, once.expected, rtol=1e-7)
         np.testing.assert_allclose(blocks.bound, once.bound, rtol=1e-7, atol=1e-12)
     again = score_values.values_of(METRICS, sums, gradients=True).gradient
@@ -70,6 +70,72 @@ def test_blocks_of_slices_give_what_one_pass_gives(
     assert once.gradient is not None
     for name, mine, other in zip(NAMES, again, once.gradient, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-9 * np.abs(other).max() + 1e-15, err_msg=name)
+
+
+def counted(*of_slices: tuple[Any, Any]) -> ScoreSums:
+    """A histogram of the scores and labels of each slice."""
+    parts = []
+    for number, (score, label) in enumerate(of_slices):
+        keys, place = np.unique(score_keys.keys(np.asarray(score, np.float64), True), return_inverse=True)
+        count = np.zeros((len(keys), 2), np.int64)
+        np.add.at(count, (place, np.asarray(label, np.int64)), 1)
+        parts.append((np.full(len(keys), number, np.int32), keys.astype(np.int64), count))
+    slices, keys, count = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return ScoreSums(slices, keys, None, count, None, None, None, "float64", True, len(of_slices))
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def hard_fits(rng: np.random.Generator) -> dict[str, tuple[Any, Any]]:
+    """Scores whose calibration is hard to fit from a coarse histogram."""
+    n = 5000
+    forest = rng.beta(0.3, 0.3, n)
+    voted = rng.random(n) < forest
+    forest = np.where(rng.random(n) < 0.3, np.round(forest), forest)
+    odds = np.sort(rng.normal(0, 2, n))
+    split = np.arange(n) >= n // 2
+    nearly = split.copy()
+    nearly[n // 2 - 2], nearly[n // 2 + 1] = True, False
+    heavy = np.clip(rng.standard_t(1, n) * 5, -36, 36)
+    return {
+        "saturated": (forest, voted),
+        "separated": (sigmoid(odds), split),
+        "nearly separated": (sigmoid(odds), nearly),
+        "heavy tails": (sigmoid(heavy), rng.random(n) < 0.001),
+        "too extreme": (sigmoid(np.clip(10 * odds, -36, 36)), rng.random(n) < sigmoid(odds)),
+        "one class": (sigmoid(odds), np.zeros(n, bool)),
+        "reversed": (sigmoid(odds), rng.random(n) < sigmoid(-5 * odds)),
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hard_calibrations_of_large_histograms_are_those_of_small_ones(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    cases = hard_fits(np.random.default_rng(seed))
+    metrics = [catalog()[name] for name in ("calibration_slope", "calibration_intercept")]
+    sums = counted(*cases.values())
+    small = score_values.values_of(metrics, sums, gradients=False).value
+    monkeypatch.setattr(score_values, "_SMALL", 0)
+    large = score_values.values_of(metrics, sums, gradients=False).value
+    assert np.isnan(small[0]).tolist() == [name in ("separated", "one class") for name in cases]
+    np.testing.assert_allclose(large, small, rtol=1e-6, atol=1e-9)
+
+
+def test_slices_without_entries_are_undefined_in_large_histograms(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    score = rng.random(300)
+    rows = score, rng.random(300) < score
+    sums = counted(rows, rows)
+    with_empty = sums.place(np.array([1, 3]), 6)
+    monkeypatch.setattr(score_values, "_SMALL", 0)
+    monkeypatch.setattr(score_values, "_BLOCK", 64)
+    for gradients in (True, False):
+        full, found = (score_values.values_of(METRICS, s, gradients=gradients).value for s in (sums, with_empty))
+        np.testing.assert_allclose(found[:, [1, 3]], full, rtol=1e-7)
+        assert np.isnan(found[:, [0, 2, 4, 5]]).all()
 
 
 @pytest.mark.parametrize("more", [{}, {"weight": weights}, {"group": groups}], ids=["rows", "weights", "groups"])

@@ -281,11 +281,11 @@ def add_over_hosts(sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Returns arrays added over all processes, exact in int64 whatever JAX's settings; all processes must call it.
 
     Args:
-        sums: arrays by name; of the same names, shapes and dtypes in every process.
+        sums: arrays by name; of the same names, shapes and, but for how wide integers are, dtypes in every process.
     """
     names = sorted(sums)
-    own = [np.ascontiguousarray(sums[name]) for name in names]
-    added = [np.zeros(array.shape, np.int64 if array.dtype.kind in "iu" else array.dtype) for array in own]
+    own = [np.ascontiguousarray(sums[name], np.int64 if sums[name].dtype.kind in "iu" else None) for name in names]
+    added = [np.zeros_like(array) for array in own]
     for payload in gathered(b"".join(array.tobytes() for array in own)):
         start = 0
         for place, array in enumerate(own):

@@ -17,8 +17,8 @@ from evalkit.metrics.score_histogram import rarer, score_histogram
 probability_histogram = replace(score_histogram, needs=("label", "probability"))
 _NEWTON_STEPS = 25
 _SETTLED = 1e-6
-_REFINING_STEPS = 6
-_NEAR = 1e-3
+_REFINING_STEPS = 8
+_NEAR = 1e-5
 _WIDEST = 100.0
 _SHORTEST = 1e-6
 
@@ -278,11 +278,34 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
     The last step is differentiable: its gradient is the estimate's influence function. A large histogram is fitted
     from its coarse one's solution.
     """
+    import jax
     import jax.numpy as jnp
 
     if h.coarse is not None:
-        intercept, slope = _refined(lambda at: _step(h, *at), _started(h.coarse))
-        return intercept, slope
+        found = _refined(lambda at: _step(h, *at), _started(h.coarse))
+        missed = _both_classes(h) & ~jnp.isfinite(found[0] + found[1])
+        fit: tuple[Any, Any] = jax.lax.cond(missed.any(), lambda: _fit_missed(h, missed, found), lambda: found)
+        return fit
+    return _fit_alone(h)
+
+
+def _fit_missed(h: Histogram, missed: Any, found: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Fits anew the slices that a coarse fit led nowhere, unless scores separate their classes: those have no fit."""
+    import jax
+    import jax.numpy as jnp
+
+    ends = [
+        (h.lowest(jnp.where(held > 0, h.scores, jnp.inf)), h.highest(jnp.where(held > 0, h.scores, -jnp.inf)))
+        for held in (h.negatives, h.positives)
+    ]
+    overlap = (ends[0][1] > ends[1][0]) & (ends[1][1] > ends[0][0])
+    again: tuple[Any, Any] = jax.lax.cond((missed & overlap).any(), lambda: _fit_alone(h), lambda: found)
+    return jnp.where(missed, again[0], found[0]), jnp.where(missed, again[1], found[1])
+
+
+def _fit_alone(h: Histogram) -> tuple[Any, Any]:
+    import jax.numpy as jnp
+
     solution = _solved(h)
     intercept, slope = _step(h, *solution)
     settled = _both_classes(h) & (jnp.abs(intercept - solution[0]) + jnp.abs(slope - solution[1]) < _SETTLED)

@@ -109,31 +109,31 @@ class ParquetPart:
     def sample(self, columns: Sequence[str], n: int) -> pl.DataFrame:
         """Returns rows from evenly spaced row groups: one for each 8,192 rows up to eight, more where they are small.
 
-        Rows start at a place that the name tells, so that files of the same rows give different ones.
+        Which ones, and where rows start, the name tells, so that files of the same or like order give different ones.
         """
         import polars as pl
 
         with _opened(self.file) as file:
             sizes = {k: file.metadata.row_group(k).num_rows for k in range(self.first, self.last)}
             needed = -(-n * len(sizes) // max(1, self.rows))
-            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 13), needed))
+            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 13), needed), self._start())
             step = max(1, sum(sizes[k] for k in chosen) // max(n, 1))
             frames = [polars_frame(self._table(file, k, k + 1, list(columns))) for k in chosen]
             empty = polars_frame(file.schema_arrow.empty_table()).select(columns)
             return pl.concat([empty, *frames]).gather_every(step, self._start() % step)
 
     def _start(self) -> int:
-        return crc32(f"{PurePath(self.file.path).name}:{self.first}".encode())
+        return crc32(f"{'/'.join(PurePath(self.file.path).parts[-2:])}:{self.first}".encode())
 
 
-def _spread(items: Sequence[int], most: int) -> list[int]:
-    """Returns at most so many items, evenly spaced.
+def _spread(items: Sequence[int], most: int, start: int = 0) -> list[int]:
+    """Returns at most so many items, evenly spaced around a circle from some place on.
 
-    >>> _spread(range(100), 4)
-    [12, 37, 62, 87]
+    >>> _spread(range(100), 4), _spread(range(100), 4, start=30)
+    ([12, 37, 62, 87], [17, 42, 67, 92])
     """
     few = min(most, len(items))
-    return [items[(2 * k + 1) * len(items) // (2 * few)] for k in range(few)]
+    return sorted(items[((2 * k + 1) * len(items) // (2 * few) + start) % len(items)] for k in range(few))
 
 
 def _runs(metadata: Any, first: int, last: int, most_rows: int) -> Iterator[tuple[int, int]]:

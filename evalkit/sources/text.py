@@ -51,13 +51,13 @@ class TextPart:
             yield from LazyPart(self.name, lazy).batches(columns, coded, most_rows)
 
     def about(self) -> int | None:
-        """Returns about how many rows there are, by the length of the first lines; None where a store tells no size."""
-        size = self.file.size()
+        """Returns about how many rows there are, by the length of the first lines; None of files in stores."""
+        size = None if self.file.url else self.file.size()
         if size is None:
             return None
         with self.file.open() as stream:
             beginning = stream.read(_FIRST_BYTES)
-        return size * beginning.count(b"\n") // max(len(beginning), 1)
+        return size * max(1, beginning.count(b"\n")) // max(len(beginning), 1)
 
     def ranges(self, columns: Sequence[str]) -> Ranges:  # noqa: ARG002
         """Returns nothing: nothing is known without reading."""
