@@ -363,7 +363,7 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
         result.append(
             Estimate(
                 metric=metric,
-                value=_in_range(metric, at.value[i]),
+                value=_in_range(metric, at.value[i] + _shift(metric, at.binning)),
                 variance=variance,
                 rows=count.sum(1),
                 weight=total.sum(1),
@@ -379,7 +379,7 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
                 expected=by_chance,
                 heavy=np.full(slices, np.inf),
                 largest_share=nothing,
-                bound=_bound(metric, at.bound, binned=margin.bins is not None),
+                bound=_bound(metric, at.binning, binned=margin.bins is not None),
                 binned=margin.bins is not None,
                 slope=functools.partial(_given, gradient) if spread is sums else _Slope(metric, sums),
             )
@@ -417,13 +417,18 @@ def _spread(sums: ScoreSums) -> ScoreSums:
     return sums.thinned(most)
 
 
-def _bound(metric: Metric, bounds: Floats, *, binned: bool) -> Floats:
+def _shift(metric: Metric, binning: Floats) -> Any:
+    """Returns what leads from a bin's rows as ties to the middle of all their orders."""
+    return binning[2] if metric.name_of_function == "average_precision" else 0.0
+
+
+def _bound(metric: Metric, binning: Floats, *, binned: bool) -> Floats:
     if not binned:
-        return np.zeros(bounds.shape[1])
+        return np.zeros(binning.shape[1])
     if metric.name_of_function not in _BOUNDED:
-        return np.full(bounds.shape[1], np.nan)
+        return np.full(binning.shape[1], np.nan)
     which, factor = _BOUNDED[metric.name_of_function]
-    return bounds[which] * factor
+    return binning[which] * factor
 
 
 def _by_slice(sums: ScoreSums, values: Any) -> Any:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 TABLE_SIZE = 1 << 17
 _RUNS = 512
 _LEAST_SPARING = 1 << 12
-_MOST_LOST = 0.85e-4
+_MOST_LOST = 0.75e-4
+_TOP_BINS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,13 +230,15 @@ def sampled(
     order = np.argsort(keys, kind="stable")
     keys, labels = keys[order], labels[order]
     weights = row_weights(labels)
+
+    def of(most: int) -> ScoreBins:
+        return balanced(keys, most, dtype, probabilities, _with_top(weights, most))
+
     if not sparing or most <= _LEAST_SPARING:
-        return balanced(keys, most, dtype, probabilities, weights)
-    tried = balanced(keys, _LEAST_SPARING, dtype, probabilities, weights)
+        return of(most)
+    tried = of(_LEAST_SPARING)
     wanted = math.ceil(_LEAST_SPARING * _lost(tried, keys, labels) / _MOST_LOST)  # what is lost falls as bins grow
-    if wanted <= _LEAST_SPARING:
-        return tried
-    return balanced(keys, min(most, wanted), dtype, probabilities, weights)
+    return tried if wanted <= _LEAST_SPARING else of(min(most, wanted))
 
 
 def _lost(bins: ScoreBins, keys: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -246,20 +249,21 @@ def _lost(bins: ScoreBins, keys: NDArray[Any], labels: NDArray[Any]) -> float:
     negatives = np.diff(edges, prepend=0) - positives
     if not positives.sum() or not negatives.sum():
         return 0.0
-    above = np.cumsum((positives + negatives)[::-1])[::-1]
-    precision = np.cumsum(positives[::-1])[::-1] / np.maximum(above, 1)
+    above = np.maximum(np.cumsum((positives + negatives)[::-1])[::-1], 1)
+    precision = np.cumsum(positives[::-1])[::-1] / above
     area = (negatives * positives).sum() / negatives.sum() / 2
-    return float(max(area, (negatives * positives * precision / np.maximum(above, 1)).sum()) / positives.sum())
+    order = positives * (negatives * precision + positives * (1 - precision) / 2) / above / 2
+    return float(max(area, order.sum()) / positives.sum())
 
 
 def row_weights(labels: NDArray[Any]) -> Floats:
     """Returns how much each row of a sample counts for balanced bins, so that AUC and average precision lose little.
 
-    Where positives and negatives, as shares of their class, have densities p and n, bins of width h lose at most
-    n p h / 2 of an AUC at each score, and about n p h (1 - b) precision / rank of an average precision: b is the base
-    rate; precision and rank, a share of all rows, are those of the rows from that score up. The sum of both over all
-    scores is least where bins are as dense as the root of what they lose. Densities are those of runs of equally many
-    rows.
+    Where positives and negatives, as shares of all rows, have densities p and n, bins of width h lose at most
+    h p n / (2 P N) of an AUC at each score, and about h p (n precision + p (1 - precision) / 2) / (2 P rank) of an
+    average precision: P and N are the shares of both classes; precision and rank, a share of all rows, are those of the
+    rows from that score up. The sum of both over all scores is least where bins are as dense as the root of what they
+    lose. Densities are those of runs of equally many rows.
 
     Args:
         labels: [rows], 0 or 1, in ascending order of the scores.
@@ -272,9 +276,23 @@ def row_weights(labels: NDArray[Any]) -> Floats:
     hits = np.add.reduceat(labels.astype(np.float64), ends[:-1])
     above = np.cumsum(held[::-1])[::-1] - held / 2
     precision = (np.cumsum(hits[::-1])[::-1] - hits / 2) / above
-    base_rate = (hits.sum() + 0.5) / (rows + 1)
-    lost = (hits + 0.5) * (held - hits + 0.5) * (0.5 + (1 - base_rate) * precision * rows / above)
+    p, n = hits + 0.5, held - hits + 0.5
+    lost = p * n / (n.sum() * 2) + p * (n * precision + p * (1 - precision) / 2) / (above * 2)
     return np.repeat(np.sqrt(lost) / held, held)
+
+
+def _with_top(weights: Floats, most: int) -> Floats:
+    """Returns weights that leave the top rows, where one tie moves the average precision of a small slice, finer bins.
+
+    About 64 wherever the rank doubles or triples.
+
+    Args:
+        weights: [rows] in ascending order of the scores.
+        most: as for `balanced`.
+    """
+    rank = np.arange(len(weights), 0, -1)
+    share = np.minimum(_TOP_BINS / rank, 2.0) / most
+    return np.maximum(weights, share * weights.sum())
 
 
 def _distinct(keys: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Keys, Floats]:

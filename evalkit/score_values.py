@@ -45,14 +45,14 @@ class HistogramArrays(NamedTuple):
 
 
 class ScoreValues(NamedTuple):
-    """What metrics are at a histogram: values, expectations and bounds [.., slices], gradients [metrics, entries, 2].
+    """What metrics are at a histogram: values and expectations [metrics, slices], gradients [metrics, entries, 2].
 
-    `bound` is how far binning may have moved the area under the ROC curve and average precision.
+    `binning` is what `bounds` returns.
     """
 
     value: Floats
     expected: Floats
-    bound: Floats
+    binning: Floats
     gradient: Floats | None
 
 
@@ -155,6 +155,8 @@ def _graded(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, co
 
 # --- bounds ---
 
+_SMALL_SHARE = 1 / 256
+
 
 @functools.lru_cache(maxsize=2)
 def _bounding(weighted: bool) -> Callable[..., Any]:
@@ -173,26 +175,31 @@ def _bounding(weighted: bool) -> Callable[..., Any]:
         ties = ratio(h.total(n * p) / 2, negatives * positives)
         alarms, hits = h.above(n), h.above(p)
         reached = hits + alarms
-        safe = jnp.where(reached > 0, reached, 1.0)
-        printed = p * hits / safe
-        alone = jnp.where(reached - n > 0, reached - n, 1.0)
-        best = p * hits / alone
+        printed = p * hits / jnp.where(reached > 0, reached, 1.0)
+        best = p * hits / jnp.where(reached - n > 0, reached - n, 1.0)
         before = jnp.where(reached - p + half > 0, reached - p + half, 1.0)
         worst = p - alarms * jnp.log1p(p / before)
-        away = jnp.maximum(h.total(best - printed), h.total(printed - worst))
-        return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives)]))
+        small = n + p <= h.spread((negatives + positives) * _SMALL_SHARE)
+        up, down = best - printed, printed - worst
+        inside, shift = (h.total(jnp.where(small, part / 2, 0.0)) for part in (up + down, up - down))
+        large = [h.total(jnp.where(small, 0.0, part)) for part in (up, down)]
+        away = inside + jnp.maximum(*large)
+        return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives), ratio(shift, positives)]))
 
     return compiled
 
 
 def bounds(arrays: HistogramArrays, weights: Any, *, weighted: bool) -> Floats:
-    """Returns how far binning may have moved an area and an average precision, [2, slices].
+    """Returns what binning does to an area and an average precision, [3, slices].
 
-    An area is half of the share of pairs in one bin off at most. An average precision is largest where each bin's
-    positives stand above its negatives, as one score: p (P + p) / (P + p + N) for p positives below P positives and N
-    negatives. It is least where they stand below one after another: the sum over j to p of (P + j) / (P + j + N + n),
-    or more simply, and no larger, p - (N + n) ln((P + p + N + n + 1/2) / (P + N + n + 1/2)); of weighted rows, which
-    may be of any size, without the halves.
+    First how far it may have moved the area: half of the share of pairs in one bin at most. Then how far the average
+    precision may be from its middle, and where that lies, from the value in which a bin's rows are tied.
+
+    An average precision is largest where each bin's positives stand above its negatives, as one score:
+    p (P + p) / (P + p + N) for p positives below P positives and N negatives. It is least where they stand below one
+    after another: the sum over j to p of (P + j) / (P + j + N + n), or more simply, and no larger,
+    p - (N + n) ln((P + p + N + n + 1/2) / (P + N + n + 1/2)); of weighted rows, which may be of any size, without the
+    halves. Bins that hold much of a slice are likely one score, and ties: they are left out of the middle.
     """
     with scoped():
         return np.asarray(_bounding(weighted)(arrays, weights))
@@ -208,7 +215,7 @@ def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bo
         metrics: the metrics.
         sums: without groups, of any number of entries.
         gradients: whether gradients are wanted.
-        bounded: whether bounds are; else they are 0.
+        bounded: whether what binning does is wanted; else that is 0.
     """
     bounded &= sums.bins is not None
     if len(sums.keys) <= _SMALL:
@@ -225,39 +232,39 @@ def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bo
     first = one(blocks[0])  # compiles, once
     with ThreadPoolExecutor(_THREADS) as pool:
         found = [first, *pool.map(one, blocks[1:])]
-    value, expected, bound = (
-        np.concatenate([getattr(part, name) for part in found], axis=1) for name in ("value", "expected", "bound")
+    value, expected, binning = (
+        np.concatenate([getattr(part, name) for part in found], axis=1) for name in ("value", "expected", "binning")
     )
     slopes = [part.gradient for part in found if part.gradient is not None]
-    return ScoreValues(value, expected, bound, np.concatenate(slopes, axis=1) if gradients else None)
+    return ScoreValues(value, expected, binning, np.concatenate(slopes, axis=1) if gradients else None)
 
 
 def _small(metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool) -> ScoreValues:
     arrays, weights = arrays_of(sums)
     value, expected, *gradient = score_values(metrics, arrays, weights, gradients=gradients)
-    bound = np.zeros((2, sums.size))
+    binning = np.zeros((3, sums.size))
     if bounded:
-        bound = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+        binning = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
     slopes = gradient[0][:, : len(sums.keys)] if gradients else None
-    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, slopes)
+    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, slopes)
 
 
 def _block(
     metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool, runs: int, slices: int
 ) -> ScoreValues:
     arrays, weights, place = _runs_of(sums, runs, slices)
-    bound = np.zeros((2, sums.size))
+    binning = np.zeros((3, sums.size))
     if bounded:
-        bound = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+        binning = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
     if gradients:
         value, expected, gradient = score_values(metrics, arrays, weights)
-        return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, gradient[:, place])
+        return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, gradient[:, place])
     coarse = None
     if any(metric.name_of_function in _ITERATED for metric in metrics):
         thin, scores = sums.joined_evenly(_COARSE)
         coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices, scores)[:2]
     value, expected = score_values(metrics, arrays, weights, gradients=False, coarse=coarse)
-    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], bound, None)
+    return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, None)
 
 
 def _runs_of(

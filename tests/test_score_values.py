@@ -64,7 +64,7 @@ def test_blocks_of_slices_give_what_one_pass_gives(
         blocks = score_values.values_of(METRICS, sums, gradients=gradients, bounded=True)
         np.testing.assert_allclose(blocks.value, once.value, rtol=1e-7, atol=1e-10)
         np.testing.assert_allclose(blocks.expected, once.expected, rtol=1e-7)
-        np.testing.assert_allclose(blocks.bound, once.bound, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(blocks.binning, once.binning, rtol=1e-7, atol=1e-12)
     again = score_values.values_of(METRICS, sums, gradients=True).gradient
     assert again is not None
     assert once.gradient is not None
@@ -194,20 +194,43 @@ def test_a_bound_holds_for_the_scores_within_the_bins(
     assert abs(precision.value[0] - exact) <= precision.bound[0] + 1e-12
 
 
+def in_bins(label: Any, each: int) -> estimates.Estimate:
+    """The average precision of rows in descending order of their scores, where a bin holds so many neighbours."""
+    n = len(label)
+    order = np.arange(n, dtype=np.float64)[::-1] / n
+    data = Rows(n, label.astype(np.int8), order, probabilities=True)
+    cube = Cube(np.zeros(n, np.int32), 1, (RollUp(0, ((),), np.zeros(1, np.int32)),))
+    [sums] = collect(needs([catalog()["roc_auc"]]), data, [cube], [0, 1], Options()).values()
+    assert isinstance(sums, ScoreSums)
+    starts = score_keys.keys(np.sort(order[:: -each][1:]), True) - 1
+    bins = ScoreBins(np.concatenate([[0], starts]).astype(np.int64), "float64", True)
+    [found] = estimate([catalog()["average_precision"]], sums.binned(bins))
+    assert found.rows[0] == n
+    return found
+
+
 def test_the_bound_of_average_precision_is_nearly_reached() -> None:
     """Ten bins of 20 positives and 20 negatives, in each bin positives first, or last."""
     label = np.tile(np.repeat([1, 0], 20), 10)
-    order = np.arange(400, dtype=np.float64)[::-1] / 400
-    starts = score_keys.keys(np.arange(0, 1, 0.1) + 1e-9, True)
-    for each in (label, 1 - label):
-        data = Rows(400, each.astype(np.int8), order, probabilities=True)
-        cube = Cube(np.zeros(400, np.int32), 1, (RollUp(0, ((),), np.zeros(1, np.int32)),))
-        [sums] = collect(needs([catalog()["roc_auc"]]), data, [cube], [0, 1], Options()).values()
-        assert isinstance(sums, ScoreSums)
-        bins = ScoreBins(np.concatenate([[0], starts[1:] - 10**9]).astype(np.int64), "float64", True)
-        [binned] = estimate([catalog()["average_precision"]], sums.binned(bins))
-        away = abs(binned.value[0] - average_precision_score(each, order))
-        assert 0.3 * binned.bound[0] < away <= binned.bound[0]
+    for ordered in (label, 1 - label):
+        found = in_bins(ordered, 40)
+        away = abs(found.value[0] - average_precision_score(ordered, np.arange(400)[::-1]))
+        assert 0.3 * found.bound[0] < away <= found.bound[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_average_precision_of_small_bins_is_the_middle_of_all_orders_within_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, each = 6000, int(rng.integers(2, 12))
+    label = (rng.random(n) < np.linspace(0.9, 0.05, n)).astype(np.int64)
+    found = in_bins(label, each)
+    within = np.arange(n) // each
+    worst = average_precision_score(label[np.lexsort((label, within))], np.arange(n)[::-1])
+    best, tied = (average_precision_score(label, above - within) for above in (label / 2, 0))
+    assert worst < tied < best
+    assert found.value[0] == pytest.approx((worst + best) / 2, abs=0.02 * (best - worst))
+    assert found.bound[0] == pytest.approx((best - worst) / 2, rel=0.04)
+    assert abs(found.value[0] - average_precision_score(label, np.arange(n)[::-1])) <= found.bound[0]
 
 
 # --- from cells to slices ---
