@@ -121,7 +121,7 @@ def evaluate(
         EngineName | None,
         typer.Option(help="What collects sums; options of a cluster's runner follow after --. [default: auto]"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Parts of the data read at once. [default: processors]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Parts read at once. [default: processors + 1]")] = None,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What sums may take; beyond, scores are binned. [default: 512MB]")
     ] = None,

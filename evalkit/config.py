@@ -165,7 +165,7 @@ class Config(_Settings):
         default="auto", description="What collects sums: memory, or for many rows threads of this process (local)."
     )
     workers: Annotated[int, Field(strict=True, ge=1)] | None = Field(
-        default=None, description="How many parts of the data are read at once; by default one for each processor."
+        default=None, description="How many parts of the data are read at once; by default one more than processors."
     )
     memory: Column | Annotated[int, Field(strict=True, ge=1)] = Field(
         default="512MB", description="What sums may take; beyond it scores are binned, and results say so."

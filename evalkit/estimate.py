@@ -342,10 +342,8 @@ def _of_scores(metrics: Sequence[Metric], sums: ScoreSums) -> list[Estimate]:
     bounded = any(metric.name_of_function in _BOUNDED for metric in metrics)
     graded = values_of(metrics, own, gradients=True, bounded=bounded and own is margin)
     at = graded if own is margin else values_of(metrics, margin, gradients=False, bounded=bounded)
-    count = _by_slice(margin, margin.count)
-    total, square = (
-        count.astype(np.float64) if a is None else _by_slice(margin, a) for a in (margin.total, margin.square)
-    )
+    count = margin.totals("count")
+    total, square = (margin.totals(name) if margin.weighted else count.astype(float) for name in ("total", "square"))
     groups = _score_groups(sums)
     names = ("negatives", "positives")
     result = []
@@ -408,7 +406,7 @@ class _Slope:
 
 def _spread(sums: ScoreSums) -> ScoreSums:
     """Returns the sums that variances are taken of: these, or where entries are many a roll-up by slice."""
-    entries = np.count_nonzero(first_of_keys(sums)) if sums.clustered else len(sums.keys)
+    entries = np.count_nonzero(first_of_keys(sums)) if sums.clustered else sums.entries
     if entries <= _MOST_GRADED:
         return sums
     most = _FINEST
@@ -431,16 +429,6 @@ def _bound(metric: Metric, binning: Floats, *, binned: bool) -> Floats:
     return binning[which] * factor
 
 
-def _by_slice(sums: ScoreSums, values: Any) -> Any:
-    """Sums values [entries, k] by slice."""
-    result = np.zeros((sums.size, values.shape[1]), dtype=values.dtype)
-    held = np.flatnonzero(np.diff(sums.begin))
-    if len(held):
-        for column in range(values.shape[1]):
-            result[held, column] = np.add.reduceat(values[:, column], sums.begin[held])
-    return result
-
-
 def _score_groups(sums: ScoreSums) -> Floats:
     """Counts the groups of units that hold rows of the class that fewer of them hold."""
     if sums.groups is None:
@@ -457,11 +445,11 @@ def _score_variance(sums: ScoreSums, margin: ScoreSums, gradient: Floats, count:
     """Sum of squared influences; for DeLong's interval apart for each class, each with its n / (n - 1)."""
     if sums.groups is not None:
         return _score_group_variance(sums, gradient)
-    by_class = _by_slice(margin, margin.squares * gradient**2)
+    by_class = margin.by_slice(margin.squares * gradient**2)
     if stratified:
         return (by_class * count / np.maximum(count - 1, 1)).sum(1)
     n = np.maximum(count.sum(1), 1)
-    centre = _by_slice(margin, margin.weights * gradient).sum(1) ** 2 / n
+    centre = margin.by_slice(margin.weights * gradient).sum(1) ** 2 / n
     return np.maximum(by_class.sum(1) - centre, 0.0)
 
 

@@ -127,7 +127,7 @@ def evaluate(
         where: rows for which this is not true are left out: SQL such as `country = 'de'`, or a Polars expression.
         engine: what collects sums: by default memory or, for many rows, threads of this process (`local`); or another,
             such as `evalkit.engines.pool.pool(4)`.
-        workers: how many parts of the data are read at once; by default one for each processor.
+        workers: how many parts of the data are read at once; by default one more than processors.
         skip_damaged: whether files that cannot be read are left out, and named, instead of refused.
         unfinished: a folder where sums of many rows are kept on the way, and gone on with if it holds some.
         progress: called with the name of each step.

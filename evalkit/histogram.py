@@ -12,6 +12,7 @@ entries; `total` and `before` respect the slices, so one compiled function serve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jax import Array
 
 _WIDTH = 1024
+_LONG, _JOINED = 64, 8
 
 
 class Histogram:
@@ -34,7 +36,8 @@ class Histogram:
         positives: [entries] float64, summed weights of rows with label 1.
         squares: [entries] float64, summed squared weights of all rows; the counts where there are no weights.
         shared: whether several metrics read it, so that its sums and running sums are best found once.
-        coarse: the same slices with fewer entries, where iterations may start.
+        coarsened: whether iterations may start at a coarser histogram, which makes values that have no gradients.
+        by_bin: where every slice has the same scores, those, and what lays values by score out as entries.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Histogram:
         positives: Any,
         squares: Any = None,
         shared: bool = False,
-        coarse: Histogram | None = None,
+        coarsened: bool = False,
+        by_bin: tuple[Any, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.slices, self.starts, self.scores = slices, starts, scores
         self.negatives, self.positives = negatives, positives
@@ -56,7 +60,7 @@ class Histogram:
         self.squares = self.weights if squares is None else squares
         self.n = starts.shape[0]
         self.run = scores.shape[0] // slices.shape[0]
-        self.coarse = coarse
+        self.coarsened, self.by_bin = coarsened, by_bin
         self._found: dict[Any, Any] = {}
         self._totals: dict[int, Any] = {}
         self._before: dict[int, Any] = {}
@@ -67,11 +71,40 @@ class Histogram:
             self._totals = {key: total for key, (total, _) in kept.items()}
             self._before = {key: before for key, (_, before) in kept.items()}
 
+    @functools.cached_property
+    def coarse(self) -> Histogram | None:
+        """The same slices with an eighth of the entries, neighbours of a run joined; to be asked for before a loop."""
+        import jax.numpy as jnp
+
+        if not self.coarsened or self.run < _LONG:
+            return None
+
+        def joined(values: Any) -> Any:
+            return values.reshape(self.run // _JOINED, _JOINED, -1).sum(1).reshape(-1)
+
+        weights = joined(self.weights)
+        mean = joined(self.weights * self.scores) / jnp.where(weights > 0, weights, 1.0)
+        first = self.scores.reshape(self.run // _JOINED, _JOINED, -1)[:, 0].reshape(-1)
+        return Histogram(
+            slices=self.slices,
+            starts=self.starts,
+            scores=jnp.where(weights > 0, mean, first),
+            negatives=joined(self.negatives),
+            positives=joined(self.positives),
+        )
+
     def once(self, name: Hashable, find: Callable[[], Any]) -> Any:
         """Returns what `find` does, found once for all metrics that name it."""
         if name not in self._found:
             self._found[name] = find()
         return self._found[name]
+
+    def of_scores(self, function: Callable[[Any], Any]) -> Any:
+        """Returns a function of each entry's score, [entries]."""
+        if self.by_bin is None:
+            return function(self.scores)
+        scores, laid = self.by_bin
+        return laid(function(scores))
 
     def total(self, values: Any) -> Array:
         """Sums values over each slice, [entries] to [slices]."""

@@ -284,14 +284,14 @@ def row_weights(labels: NDArray[Any]) -> Floats:
 def _with_top(weights: Floats, most: int) -> Floats:
     """Returns weights that leave the top rows, where one tie moves the average precision of a small slice, finer bins.
 
-    About 64 wherever the rank doubles or triples.
+    About 64 wherever the rank doubles or triples, or where bins are few, fewer.
 
     Args:
         weights: [rows] in ascending order of the scores.
         most: as for `balanced`.
     """
     rank = np.arange(len(weights), 0, -1)
-    share = np.minimum(_TOP_BINS / rank, 2.0) / most
+    share = np.minimum(min(_TOP_BINS, most / _TOP_BINS) / rank, 2.0) / most
     return np.maximum(weights, share * weights.sum())
 
 

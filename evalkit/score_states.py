@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit import score_keys
 from evalkit.collect import GROUPS, Rows, concatenated, entry_bytes
-from evalkit.dense_scores import runs, score_sums_of
+from evalkit.dense_scores import score_sums_of
 from evalkit.engines import mesh
 from evalkit.score_counts import ScoreCounts
 from evalkit.score_sums import ScoreSums, regroup
@@ -236,36 +236,10 @@ class ScoreState:
             held[part.slices] = True
         return held
 
-    def sums(self, roll_ups: Sequence[RollUp], offsets: Sequence[int]) -> list[tuple[int, ScoreSums]]:
-        """Returns the histograms of the slice sets that are sums of these cells, with the number of the first set.
-
-        Sets whose numbers follow each other share one.
-        """
-        if self.entries is not None:
-            joined = self._joined()
-            return [(r.slice_set, _rolled_up(joined, r, offsets)) for r in roll_ups]
-        if self.counts is None:
-            raise ValueError("no rows were added")
-        fine = self._slices(self.counts, self.resolution.bins, roll_ups, offsets)
-        if self.by_group is None:
-            return fine
-        coarse = self._slices(self.by_group, self.resolution.coarse, roll_ups, offsets, groups=GROUPS)
-        return [(number, replace(by_group, fine=of)) for (number, by_group), (_, of) in zip(coarse, fine, strict=True)]
-
-    @staticmethod
-    def _slices(
-        counter: ScoreCounts, bins: ScoreBins, roll_ups: Sequence[RollUp], offsets: Sequence[int], groups: int = 1
-    ) -> list[tuple[int, ScoreSums]]:
-        """Returns the histograms of slice sets; of clustered rows, each slice's groups count as slices first."""
-        arrays, found = counter.arrays(), []
-        for run in runs(roll_ups):
-            wide = run if groups == 1 else [_by_group(roll_up, groups) for roll_up in run]
-            sums = score_sums_of([(arrays, wide)], bins, [offset * groups for offset in offsets])
-            if groups > 1:
-                slices, group = np.divmod(sums.slices, np.int32(groups))
-                sums = regroup(replace(sums, slices=slices, groups=group, size=offsets[-1]), ordered=False)
-            found.append((run[0].slice_set, sums))
-        return found
+    def exact_sums(self, roll_ups: Sequence[RollUp], offsets: Sequence[int]) -> dict[int, ScoreSums]:
+        """Returns the histograms of distinct scores of the slice sets that are sums of these cells, by set."""
+        joined = self._joined()
+        return {roll_up.slice_set: _rolled_up(joined, roll_up, offsets) for roll_up in roll_ups}
 
     # --- sending ---
 
@@ -293,13 +267,27 @@ def slice_histograms(
         roll_ups: how each cube's cells add up to slices.
         offsets: the number of the first slice of each slice set, and after the last the number of all slices.
     """
-    if sum(state.exact_bytes() for state in states) > states[0].resolution.budget_bytes:
-        for state in states:
-            state.bin()
-    found = dict(part for state, of_cube in zip(states, roll_ups, strict=True) for part in state.sums(of_cube, offsets))
-    parts = [found[index] for index in sorted(found)]
-    finer = [part.fine for part in parts if part.fine is not None]
-    return replace(concatenated(parts), fine=concatenated(finer)) if finer else concatenated(parts)
+    resolution = states[0].resolution
+    of_cubes = list(zip(states, roll_ups, strict=True))
+    if sum(state.exact_bytes() for state in states) <= resolution.budget_bytes:
+        exact = {k: sums for state, rolled in of_cubes for k, sums in state.exact_sums(rolled, offsets).items()}
+        return concatenated([exact[number] for number in sorted(exact)])
+    for state in states:
+        state.bin()
+    fine = score_sums_of([(_counted(s.counts), rolled) for s, rolled in of_cubes], resolution.bins, offsets)
+    if states[0].by_group is None:
+        return fine
+    wide = ((_counted(s.by_group), [_by_group(r, GROUPS) for r in rolled]) for s, rolled in of_cubes)
+    groups = score_sums_of(wide, resolution.coarse, [offset * GROUPS for offset in offsets])
+    slices, group = np.divmod(groups.slices, np.int32(GROUPS))
+    grouped = replace(groups, slices=slices, groups=group, size=offsets[-1], fine=fine)
+    return regroup(grouped, ordered=False)
+
+
+def _counted(counter: ScoreCounts | None) -> Arrays:
+    if counter is None:
+        raise ValueError("no rows were added")
+    return counter.arrays()
 
 
 def _by_group(roll_up: RollUp, groups: int) -> RollUp:

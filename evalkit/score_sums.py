@@ -6,9 +6,9 @@ Exact while it holds every score; else by the bins of `score_bins`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class ScoreSums:
         size: the number of slices.
         fine: where groups by finer bins would be too many, the histogram without groups, from which values come; the
             entries with groups tell variances alone.
+        table: `count`, `total` and `square` of every slice and bin, [slices, bins, 2], where sums came so: entries are
+            laid out when they are first asked for.
     """
 
     slices: NDArray[np.int32]
@@ -59,11 +61,45 @@ class ScoreSums:
     probabilities: bool
     size: int
     fine: ScoreSums | None = None
+    table: Mapping[str, NDArray[Any]] | None = field(default=None, init=False)
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, NDArray[Any]], bins: ScoreBins) -> ScoreSums:
+        """Returns the sums of a table [slices, bins, 2]."""
+        sums: ScoreSums = object.__new__(cls)
+        known = {"dtype": bins.dtype, "probabilities": bins.probabilities, "size": len(table["count"])}
+        vars(sums).update(known, table=table, bins=bins, groups=None, fine=None)
+        return sums
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ARRAYS or vars(self).get("table") is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            vars(self).update(_entries(self.table, self.bins))
+            return vars(self)[name]
+
+    @functools.cached_property
+    def entries(self) -> int:
+        """How many entries there are."""
+        if self.table is None:
+            return len(self.keys)
+        return int(np.count_nonzero(self.table["count"][..., 0] | self.table["count"][..., 1]))
+
+    def laid_out(self) -> ScoreSums:
+        """Returns the sums as entries alone."""
+        numbers = None if self.table is None else self.bin_numbers
+        return self if numbers is None else replace(self).with_bins(numbers)
 
     @property
     def clustered(self) -> bool:
         """Whether entries are kept apart by groups of units."""
         return self.groups is not None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return (self.total is not None) if self.table is None else "total" in self.table
 
     @functools.cached_property
     def weights(self) -> Floats:
@@ -80,12 +116,30 @@ class ScoreSums:
         """The first entry of each slice, and after the last the number of entries, [slices + 1]."""
         return np.searchsorted(self.slices, np.arange(self.size + 1, dtype=np.int32)).astype(np.int64)
 
+    def totals(self, name: str) -> NDArray[Any]:
+        """Returns `count`, or `total` or `square` where rows have weights, of each slice, [slices, 2]."""
+        if self.table is not None:
+            dtype = np.int64 if name == "count" else np.float64
+            return np.stack([self.table[name][..., label].sum(axis=1, dtype=dtype) for label in (0, 1)], axis=1)
+        return self.by_slice(getattr(self, name))
+
+    def by_slice(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sums values [entries, k] by slice."""
+        result = np.zeros((self.size, values.shape[1]), dtype=values.dtype)
+        held = np.flatnonzero(np.diff(self.begin))
+        if len(held):
+            for column in range(values.shape[1]):
+                result[held, column] = np.add.reduceat(values[:, column], self.begin[held])
+        return result
+
     @functools.cached_property
     def bin_numbers(self) -> NDArray[np.integer]:
         """The number of each entry's bin, [entries]."""
         if self.bins is None:
             raise ValueError("these scores are not binned")
-        return self.bins.of(self.keys)
+        keys = self.keys  # of a table, laying entries out tells their bins
+        known: NDArray[np.integer] | None = vars(self).get("bin_numbers")
+        return self.bins.of(keys) if known is None else known
 
     def with_bins(self, numbers: NDArray[np.integer]) -> ScoreSums:
         """Tells the number of each entry's bin, so that it need not be looked for; returns the sums."""
@@ -133,6 +187,8 @@ class ScoreSums:
         """Returns the sums of neighbouring slices, without copies."""
         if (start, stop) == (0, self.size):
             return self
+        if self.table is not None and self.bins is not None:
+            return ScoreSums.of_table({name: array[start:stop] for name, array in self.table.items()}, self.bins)
         own = slice(int(self.begin[start]), int(self.begin[stop]))
         cut = replace(self, size=stop - start, fine=None, **_each(self, lambda array: array[own]))
         cut = replace(cut, slices=cut.slices - np.int32(start))
@@ -141,11 +197,14 @@ class ScoreSums:
     def blocks(self, entries: int, multiple: int = 1) -> Iterator[ScoreSums]:
         """Yields the sums of neighbouring slices that hold at most so many entries together, or are one slice.
 
+        Of tables every bin of every slice counts.
+
         Args:
             entries: how many.
             multiple: to a multiple of this the entries of each slice are rounded up in that.
         """
-        ends = np.cumsum(-(-np.diff(self.begin) // multiple) * multiple)
+        held = np.diff(self.begin) if self.table is None else np.full(self.size, len(self.bins or ()))
+        ends = np.cumsum(-(-held // multiple) * multiple)
         start = 0
         while start < self.size:
             before = int(ends[start - 1]) if start else 0
@@ -177,7 +236,7 @@ class ScoreSums:
         Joined scores hold at most 1/most of a slice's negatives or positives together, or are one score. How a slice is
         thinned depends on its own entries alone; those that hold few are left as they are.
         """
-        if self.groups is None and len(self.keys) > 2 * _CACHED_ENTRIES:
+        if self.groups is None and self.entries > 2 * _CACHED_ENTRIES:
             with ThreadPoolExecutor(_THREADS) as pool:
                 return stacked(list(pool.map(lambda block: block._thinned(most), self.blocks(_CACHED_ENTRIES))))
         return self._thinned(most)
@@ -212,28 +271,6 @@ class ScoreSums:
         keys = self.keys[starts][middle][np.cumsum(new) - 1]
         return regroup(replace(self, keys=keys[np.cumsum(first) - 1]), ordered=self.groups is None)
 
-    def joined_evenly(self, most: int) -> tuple[ScoreSums, Floats]:
-        """Returns the sums with at most about 2 `most` scores in a slice, and the mean score of each of them.
-
-        Equally many neighbours are joined, however much they hold: many times faster than `thinned`, but of a slice
-        whose scores lie in a few bins too few are left for its variances. For sums without groups.
-        """
-        begin = self.begin[:-1]
-        held = np.diff(self.begin)
-        each = -(-held // (2 * most))
-        each[held <= most] = 1
-        runs = -(-held // np.maximum(each, 1))
-        first = np.cumsum(runs) - runs
-        inside = np.arange(runs.sum()) - np.repeat(first, runs)
-        width = np.repeat(each, runs)
-        starts = np.repeat(begin, runs) + inside * width
-        middle = np.minimum(starts + (width - 1) // 2, np.repeat(begin + held, runs) - 1)
-        joined: dict[str, Any] = {name: np.add.reduceat(getattr(self, name), starts, axis=0) for name in _amounts(self)}
-        sums = replace(self, slices=self.slices[starts], keys=self.keys[middle], **joined)
-        weight = sums.weights.sum(1)
-        total = np.add.reduceat(self.scores() * self.weights.sum(1), starts)
-        return sums, np.divide(total, weight, out=sums.scores(), where=weight > 0)
-
     def add(self, other: ScoreSums, sign: int = 1) -> ScoreSums:
         """Adds (or with sign -1 subtracts) sums of the same slices, at the bins that both have."""
         left, right = _alike(self, other)
@@ -244,6 +281,17 @@ class ScoreSums:
         if left.fine is not None and right.fine is not None:
             return replace(added, fine=left.fine.add(right.fine, sign))
         return added
+
+
+def _entries(table: Mapping[str, NDArray[Any]], bins: ScoreBins) -> dict[str, Any]:
+    """Returns the entries of a table, and the number of each one's bin."""
+    flat = {name: array.reshape(-1, 2) for name, array in table.items()}
+    held = np.flatnonzero(flat["count"][:, 0] | flat["count"][:, 1])
+    slices, numbers = np.divmod(held, len(bins))
+    amounts: dict[str, Any] = {"count": np.int64, "total": np.float64, "square": np.float64}
+    for name, dtype in amounts.items():
+        amounts[name] = flat[name].take(held, axis=0).astype(dtype, copy=False) if name in flat else None
+    return {"slices": slices.astype(np.int32), "keys": bins.starts.take(numbers), "bin_numbers": numbers, **amounts}
 
 
 def stacked(parts: Sequence[ScoreSums]) -> ScoreSums:

@@ -17,7 +17,9 @@ from evalkit.compilation import scoped
 from evalkit.histogram import Histogram
 from evalkit.metric import Metric
 from evalkit.padding import pad, padded, padded_entries
+from evalkit.score_bins import ScoreBins
 from evalkit.score_sums import ScoreSums
+from evalkit.score_table import histogram_of, padded_bins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 16
 _BLOCK = 1 << 18
+_GRADED_BLOCK = 1 << 15
+_TABLE_BLOCK = 1 << 17
 _RUN = 64
-_ITERATED = {"calibration_slope", "calibration_intercept"}
 _THREADS = 2
-_COARSE = 256
 
 
 class HistogramArrays(NamedTuple):
@@ -78,7 +80,6 @@ def score_values(
     arrays: HistogramArrays,
     weights: Any,
     gradients: bool = True,
-    coarse: tuple[HistogramArrays, Any] | None = None,
 ) -> Any:
     """Returns values [metrics, slices], expectations, and gradients [metrics, entries, 2] of a padded histogram.
 
@@ -87,10 +88,9 @@ def score_values(
         arrays: its layout.
         weights: [entries, 2].
         gradients: whether gradients are wanted.
-        coarse: a thinner histogram of the same slices, where iterations start.
     """
     with scoped():
-        return tuple(np.asarray(a) for a in _compiled(metrics, gradients)(arrays, weights, coarse))
+        return tuple(np.asarray(a) for a in _compiled(metrics, gradients)(arrays, weights))
 
 
 _COMPILED: dict[Any, Callable[..., Any]] = {}
@@ -124,16 +124,19 @@ def _at(metric: Metric, h: Histogram) -> tuple[Any, Any]:
     return value, metric.baseline(h, **own)
 
 
-def _valued(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, coarse: Any) -> Any:
+def _valued(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any) -> Any:
+    return _all_at(metrics, _histogram(arrays, weights, shared=True, coarsened=True))
+
+
+def _all_at(metrics: Sequence[Metric], h: Histogram) -> tuple[Any, Any]:
+    """Returns values and expectations [metrics, slices]."""
     import jax.numpy as jnp
 
-    near = None if coarse is None else _histogram(*coarse)
-    h = _histogram(arrays, weights, shared=True, coarse=near)
     found = [_at(metric, h) for metric in metrics]
     return jnp.stack([value for value, _ in found]), jnp.stack([expected for _, expected in found])
 
 
-def _graded(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any, coarse: Any) -> Any:  # noqa: ARG001
+def _graded(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
@@ -161,32 +164,35 @@ _SMALL_SHARE = 1 / 256
 @functools.lru_cache(maxsize=2)
 def _bounding(weighted: bool) -> Callable[..., Any]:
     import jax
+
+    @jax.jit
+    def compiled(arrays: HistogramArrays, weights: Any) -> Any:
+        return _binning(_histogram(arrays, weights, shared=True), 0.0 if weighted else 0.5)
+
+    return compiled
+
+
+def _binning(h: Histogram, half: float) -> Any:
+    """Does what `bounds` says; of weighted rows `half` is 0."""
     import jax.numpy as jnp
 
     from evalkit.metric import ratio
 
-    half = 0.0 if weighted else 0.5  # see bounds
-
-    @jax.jit
-    def compiled(arrays: HistogramArrays, weights: Any) -> Any:
-        h = _histogram(arrays, weights, shared=True)
-        n, p = h.negatives, h.positives
-        negatives, positives = h.total(n), h.total(p)
-        ties = ratio(h.total(n * p) / 2, negatives * positives)
-        alarms, hits = h.above(n), h.above(p)
-        reached = hits + alarms
-        printed = p * hits / jnp.where(reached > 0, reached, 1.0)
-        best = p * hits / jnp.where(reached - n > 0, reached - n, 1.0)
-        before = jnp.where(reached - p + half > 0, reached - p + half, 1.0)
-        worst = p - alarms * jnp.log1p(p / before)
-        small = n + p <= h.spread((negatives + positives) * _SMALL_SHARE)
-        up, down = best - printed, printed - worst
-        inside, shift = (h.total(jnp.where(small, part / 2, 0.0)) for part in (up + down, up - down))
-        large = [h.total(jnp.where(small, 0.0, part)) for part in (up, down)]
-        away = inside + jnp.maximum(*large)
-        return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives), ratio(shift, positives)]))
-
-    return compiled
+    n, p = h.negatives, h.positives
+    negatives, positives = h.total(n), h.total(p)
+    ties = ratio(h.total(n * p) / 2, negatives * positives)
+    alarms, hits = h.above(n), h.above(p)
+    reached = hits + alarms
+    printed = p * hits / jnp.where(reached > 0, reached, 1.0)
+    best = p * hits / jnp.where(reached - n > 0, reached - n, 1.0)
+    before = jnp.where(reached - p + half > 0, reached - p + half, 1.0)
+    worst = p - alarms * jnp.log1p(p / before)
+    small = n + p <= h.spread((negatives + positives) * _SMALL_SHARE)
+    up, down = best - printed, printed - worst
+    inside, shift = (h.total(jnp.where(small, part / 2, 0.0)) for part in (up + down, up - down))
+    large = [h.total(jnp.where(small, 0.0, part)) for part in (up, down)]
+    away = inside + jnp.maximum(*large)
+    return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives), ratio(shift, positives)]))
 
 
 def bounds(arrays: HistogramArrays, weights: Any, *, weighted: bool) -> Floats:
@@ -218,15 +224,12 @@ def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bo
         bounded: whether what binning does is wanted; else that is 0.
     """
     bounded &= sums.bins is not None
-    if len(sums.keys) <= _SMALL:
+    if sums.table is not None and sums.bins is not None and not gradients:
+        blocks, one = _of_table(metrics, sums, sums.bins, bounded)
+    elif len(sums.keys) <= _SMALL:
         return _small(metrics, sums, gradients, bounded)
-    blocks = list(sums.blocks(_BLOCK, _RUN))
-    slices = padded(1 + max(block.size for block in blocks))
-    runs = max(_BLOCK, padded_entries(int(np.diff(sums.begin).max()))) // _RUN
-
-    def one(block: ScoreSums) -> ScoreValues:
-        return _block(metrics, block, gradients, bounded, runs, slices)
-
+    else:
+        blocks, one = _of_entries(metrics, sums, gradients, bounded)
     if len(blocks) == 1:
         return one(blocks[0])
     first = one(blocks[0])  # compiles, once
@@ -239,12 +242,23 @@ def values_of(metrics: Sequence[Metric], sums: ScoreSums, *, gradients: bool, bo
     return ScoreValues(value, expected, binning, np.concatenate(slopes, axis=1) if gradients else None)
 
 
+def _of_entries(
+    metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool
+) -> tuple[list[ScoreSums], Callable[[ScoreSums], ScoreValues]]:
+    """Returns blocks of slices, and what gives the values of one."""
+    size = _GRADED_BLOCK if gradients else _BLOCK
+    blocks = list(sums.blocks(size, _RUN))
+    slices = padded(1 + max(block.size for block in blocks))
+    runs = max(size, padded_entries(int(np.diff(sums.begin).max()))) // _RUN
+    return blocks, lambda block: _block(metrics, block, gradients, bounded, runs, slices)
+
+
 def _small(metrics: Sequence[Metric], sums: ScoreSums, gradients: bool, bounded: bool) -> ScoreValues:
     arrays, weights = arrays_of(sums)
     value, expected, *gradient = score_values(metrics, arrays, weights, gradients=gradients)
     binning = np.zeros((3, sums.size))
     if bounded:
-        binning = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+        binning = bounds(arrays, weights, weighted=sums.weighted)[:, : sums.size]
     slopes = gradient[0][:, : len(sums.keys)] if gradients else None
     return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, slopes)
 
@@ -255,28 +269,64 @@ def _block(
     arrays, weights, place = _runs_of(sums, runs, slices)
     binning = np.zeros((3, sums.size))
     if bounded:
-        binning = bounds(arrays, weights, weighted=sums.total is not None)[:, : sums.size]
+        binning = bounds(arrays, weights, weighted=sums.weighted)[:, : sums.size]
     if gradients:
         value, expected, gradient = score_values(metrics, arrays, weights)
         return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, gradient[:, place])
-    coarse = None
-    if any(metric.name_of_function in _ITERATED for metric in metrics):
-        thin, scores = sums.joined_evenly(_COARSE)
-        coarse = _runs_of(thin, min(runs, slices * (2 * _COARSE // _RUN + 1)), slices, scores)[:2]
-    value, expected = score_values(metrics, arrays, weights, gradients=False, coarse=coarse)
+    value, expected = score_values(metrics, arrays, weights, gradients=False)
     return ScoreValues(value[:, : sums.size], expected[:, : sums.size], binning, None)
 
 
-def _runs_of(
-    sums: ScoreSums, runs: int, slices: int, scores: Floats | None = None
-) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
+def _of_table(
+    metrics: Sequence[Metric], sums: ScoreSums, bins: ScoreBins, bounded: bool
+) -> tuple[list[ScoreSums], Callable[[ScoreSums], ScoreValues]]:
+    """Returns blocks of slices, and what gives the values of one; every slice has the same bins."""
+    width = padded_bins(len(bins))
+    step = max(1, _TABLE_BLOCK // width)
+    middles = pad(bins.middles, width)
+    names = ("total", "square") if sums.weighted else ("count",)
+    compiled = _compiled_table(tuple(metrics), bounded)
+
+    def one(block: ScoreSums) -> ScoreValues:
+        table = block.table or {}
+        own = []
+        for name in names:
+            own.append(np.zeros((step, width, 2), table[name].dtype))
+            own[-1][: block.size, : len(bins)] = table[name]
+        with scoped():
+            value, expected, binning = (np.asarray(a)[:, : block.size] for a in compiled(middles, *own))
+        return ScoreValues(value, expected, binning, None)
+
+    return [sums.between(start, min(start + step, sums.size)) for start in range(0, sums.size, step)], one
+
+
+_TABLES: dict[Any, Callable[..., Any]] = {}
+
+
+def _compiled_table(metrics: tuple[Metric, ...], bounded: bool) -> Callable[..., Any]:
+    import jax
+    import jax.numpy as jnp
+
+    key = bounded, tuple((m.name, m.function, m.statistic) for m in metrics)
+
+    def values(middles: Any, weights: Any, squares: Any = None) -> Any:
+        wide = weights.astype(middles.dtype)
+        h = histogram_of(middles, wide, None if squares is None else squares.sum(-1))
+        found = *_all_at(metrics, h), _binning(h, 0.5 if squares is None else 0.0)
+        return found if bounded else (*found[:2], jnp.zeros_like(found[2]))
+
+    if key not in _TABLES:
+        _TABLES[key] = jax.jit(values)
+    return _TABLES[key]
+
+
+def _runs_of(sums: ScoreSums, runs: int, slices: int) -> tuple[HistogramArrays, Floats, NDArray[np.int64]]:
     """Returns a histogram laid out in runs of entries of one slice, its weights, and the place of each entry.
 
     Args:
         sums: without groups.
         runs: how many runs there are at least.
         slices: the number that slices are padded to.
-        scores: [entries] in the place of the sums' own.
     """
     held = np.diff(sums.begin)
     of_slice = -(-held // _RUN)
@@ -296,7 +346,7 @@ def _runs_of(
 
     squares = None if sums.square is None else laid(sums.square.sum(1))
     return (
-        HistogramArrays(of_runs, starts, laid(sums.scores() if scores is None else scores), squares),
+        HistogramArrays(of_runs, starts, laid(sums.scores()), squares),
         laid(sums.weights),
         place,
     )

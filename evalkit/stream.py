@@ -152,8 +152,8 @@ def _tie_bound(known: Survey, scores: Resolution) -> float:
     label = known.checked.rows.label
     if label is None or known.keys is None:
         return 0.0
-    place = scores.bins.of(known.keys)
-    counts = np.stack([np.bincount(place[label == k], minlength=len(scores.bins)) for k in (0, 1)]).astype(float)
+    below = [np.searchsorted(np.sort(known.keys[label == k]), scores.bins.starts[1:]) for k in (0, 1)]
+    counts = np.stack([np.diff(b, prepend=0, append=np.count_nonzero(label == k)) for k, b in enumerate(below)]) * 1.0
     pairs = counts.sum(1).prod()
     return float((counts[0] * counts[1]).sum() / pairs / 2) if pairs else 0.0
 

@@ -156,3 +156,21 @@ def test_no_rows_make_one_bin() -> None:
     assert bins.starts.tolist() == [np.iinfo(np.int64).min]
     assert bins.of(np.array([highest_key("float64", False)])).tolist() == [0]
     assert bins.middles.tolist() == [0.0] or np.isfinite(bins.middles).all()
+
+
+def test_the_top_scores_have_bins_finer_than_their_rank() -> None:
+    """A slice with a hundredth of the rows has its best ranks a hundred times as deep among all."""
+    rng = np.random.default_rng(4)
+    score = rng.beta(2, 4, 1 << 20)
+    bins = bins_of(score, rng.random(len(score)) < score, 4096)
+    place = bins.of(score_keys.keys(np.sort(score)[::-1], True))
+    for rank in (100, 200, 400, 800):
+        assert len(np.unique(place[rank : 2 * rank])) >= 32
+
+
+def test_few_bins_are_not_spent_on_the_top() -> None:
+    rng = np.random.default_rng(4)
+    score = rng.beta(2, 4, N)
+    bins = bins_of(score, rng.random(N) < score, 16)
+    held = np.bincount(bins.of(score_keys.keys(score, True)), minlength=len(bins))
+    assert held.max() < N / 6

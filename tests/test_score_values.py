@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from evalkit import dense_scores, score_keys, score_values
 from evalkit import estimate as estimates
-from evalkit import score_keys, score_values
 from evalkit.collect import Options, Rows, collect
 from evalkit.dense_scores import resolution, score_sums_of
 from evalkit.estimate import estimate
@@ -202,7 +202,7 @@ def in_bins(label: Any, each: int) -> estimates.Estimate:
     cube = Cube(np.zeros(n, np.int32), 1, (RollUp(0, ((),), np.zeros(1, np.int32)),))
     [sums] = collect(needs([catalog()["roc_auc"]]), data, [cube], [0, 1], Options()).values()
     assert isinstance(sums, ScoreSums)
-    starts = score_keys.keys(np.sort(order[:: -each][1:]), True) - 1
+    starts = score_keys.keys(np.sort(order[::-each][1:]), True) - 1
     bins = ScoreBins(np.concatenate([[0], starts]).astype(np.int64), "float64", True)
     [found] = estimate([catalog()["average_precision"]], sums.binned(bins))
     assert found.rows[0] == n
@@ -270,3 +270,60 @@ def test_dense_histograms_take_half_of_the_budget(weighted: bool) -> None:
         most = resolution(cells, weighted=weighted, budget_bytes=1 << 29)
         assert most == 16 or most * cells * 2 * (20 if weighted else 4) <= 1 << 28
         assert 16 <= most <= 16384
+
+
+def tables(weighted: bool, *, slices: int = 6, width: int = 900) -> tuple[ScoreSums, ScoreSums]:
+    """The same histogram as a table, and as entries."""
+    rng = np.random.default_rng(5)
+    starts = np.append(0, score_keys.keys(np.linspace(0, 1, width + 1)[1:-1], True)).astype(np.int64)
+    bins = ScoreBins(starts, "float64", True)
+    rate = np.linspace(0.02, 0.9, width)
+    mean = rng.choice([0.3, 3.0, 20.0], slices)[:, None, None] * np.stack([1 - rate, rate], axis=1)
+    table = {"count": rng.poisson(mean).astype(np.int32)}
+    table["count"][-1] = 0
+    if weighted:
+        table["total"] = table["count"] * rng.uniform(0.5, 2, table["count"].shape)
+        table["square"] = table["total"] ** 2 * 1.2 / np.maximum(table["count"], 1)
+    return ScoreSums.of_table(table, bins), ScoreSums.of_table(table, bins).laid_out()
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["counts", "weights"])
+def test_a_table_gives_what_its_entries_give(monkeypatch: pytest.MonkeyPatch, weighted: bool) -> None:
+    table, entries = tables(weighted)
+    assert table.table is not None
+    assert entries.table is None
+    assert table.weighted == entries.weighted == weighted
+    assert table.entries == entries.entries == len(entries.keys)
+    for name in ("count", "total", "square") if weighted else ("count",):
+        np.testing.assert_allclose(table.totals(name), entries.totals(name), rtol=1e-12)
+    expected = score_values.values_of(METRICS, entries, gradients=False, bounded=True)
+    for block in (1 << 10, 1 << 17):
+        monkeypatch.setattr(score_values, "_TABLE_BLOCK", block)
+        found = score_values.values_of(METRICS, table, gradients=False, bounded=True)
+        np.testing.assert_allclose(found.value, expected.value, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(found.expected, expected.expected, rtol=1e-7)
+        np.testing.assert_allclose(found.binning, expected.binning, rtol=1e-7, atol=1e-12)
+    assert "keys" not in vars(table)
+    thin, exact = (sums.thinned(32) for sums in (table, entries))
+    assert np.array_equal(thin.keys, exact.keys)
+    np.testing.assert_allclose(thin.weights, exact.weights)
+
+
+def test_a_large_and_full_histogram_stays_a_table_until_entries_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bins = ScoreBins(np.arange(500, dtype=np.int64) * 1000, "float64", True)
+    [_, each, *_] = roll_ups(3)
+    for rate, small, kept in ((2.0, 0, True), (0.01, 0, False), (2.0, 1 << 18, False)):
+        monkeypatch.setattr(dense_scores, "_SMALL", small)
+        count = rng.poisson(rate, (3, 500, 2)).astype(np.int32)
+        sums = score_sums_of([({"count": count}, [each])], bins, [0, 0, 3])
+        assert (sums.table is not None) == kept
+        assert np.array_equal(sums.between(1, 2).count, count[1][count[1].any(axis=1)])
+        assert np.array_equal(sums.bin_numbers, bins.of(sums.keys))
+        assert sums.count.dtype == np.int64
+
+
+def test_sums_that_are_no_table_have_no_further_attributes() -> None:
+    _, entries = tables(False)
+    with pytest.raises(AttributeError, match="'ScoreSums' object has no attribute 'keyz'"):
+        entries.keyz  # type: ignore[attr-defined]  # noqa: B018

@@ -31,7 +31,7 @@ def mesh(devices: int | None = None, workers: int | None = None) -> Callable[[Wo
 
     Args:
         devices: how many of each process's; by default all. With one, sums are those of `engine="local"`.
-        workers: how many parts of the data each process reads at once; by default one for each processor.
+        workers: how many parts of the data each process reads at once; by default one more than processors.
 
     Raises:
         ConfigError: there are fewer devices.

@@ -122,7 +122,12 @@ def file_of(part: Part) -> str:
     return part.name.split(", row groups ")[0]
 
 
-def default_workers() -> int:
-    """Returns how many parts are read at once: the processors that this process may use, sixteen at most."""
+def processors() -> int:
+    """Returns how many processors this process may use, sixteen at most."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(16, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def default_workers() -> int:
+    """Returns how many parts are read at once: one more than there are processors, which work while one waits."""
+    return processors() + 1

@@ -45,7 +45,7 @@ def pool(workers: int | None = None) -> Callable[[Work, Sequence[Part]], Accumul
         UsageError: the work or the data cannot be sent to other processes.
         InternalError: a process was killed.
     """
-    count = local.default_workers() if workers is None else workers
+    count = local.processors() if workers is None else workers
     if count < 1 or count != int(count):
         raise ConfigError(f"A pool has a whole number of workers, at least 1, not {count!r}.")
 

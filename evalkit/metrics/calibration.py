@@ -18,7 +18,7 @@ probability_histogram = replace(score_histogram, needs=("label", "probability"))
 _NEWTON_STEPS = 25
 _SETTLED = 1e-6
 _REFINING_STEPS = 8
-_NEAR = 1e-5
+_NEAR = 1e-4
 _WIDEST = 100.0
 _SHORTEST = 1e-6
 
@@ -144,6 +144,11 @@ def brier_uncertainty(h: Histogram) -> Any:
     return mean * (1 - mean)
 
 
+def _log_odds(h: Histogram) -> Any:
+    """Returns the log odds of each score, [entries]; to be called before a loop that reads them."""
+    return h.once("log odds", lambda: h.of_scores(_logit))
+
+
 def _logit(scores: Any) -> Any:
     import jax.numpy as jnp
 
@@ -157,9 +162,11 @@ def _still(h: Histogram) -> Histogram:
     import jax
 
     stop = jax.lax.stop_gradient
-    return Histogram(
+    still = Histogram(
         slices=h.slices, starts=h.starts, scores=h.scores, negatives=stop(h.negatives), positives=stop(h.positives)
     )
+    still.once("log odds", lambda: _log_odds(h))
+    return still
 
 
 def _until_settled(step: Callable[[Any], Any], start: Any, most: int) -> Any:
@@ -202,7 +209,7 @@ def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
     """A Newton step of the fit of log odds."""
     import jax
 
-    x = _logit(h.scores)
+    x = _log_odds(h)
     p, q = _both_shares(h.spread(intercept) + h.spread(slope) * x)
     residual = h.positives * q - h.negatives * p
     curvature = jax.lax.stop_gradient(h.weights * p * q)
@@ -229,7 +236,7 @@ def _above(value: Any, noise: Any) -> Any:
 
 
 def _started(h: Histogram) -> tuple[Any, Any]:
-    """Fits a coarse histogram: by a few Newton steps from calibrated scores, or damped where one does not settle."""
+    """Fits by a few Newton steps from calibrated scores, or by damped ones where a slice does not settle."""
     import jax
     import jax.numpy as jnp
 
@@ -246,7 +253,7 @@ def _solved(h: Histogram) -> tuple[Any, Any]:
     import jax.numpy as jnp
 
     still = _still(h)
-    x = _logit(h.scores)
+    x = _log_odds(still)
 
     def likelihood(intercept: Any, slope: Any) -> Any:
         odds = h.spread(intercept) + h.spread(slope) * x
@@ -281,6 +288,7 @@ def _fit(h: Histogram) -> tuple[Any, Any]:
     import jax
     import jax.numpy as jnp
 
+    _log_odds(h)
     if h.coarse is not None:
         found = _refined(lambda at: _step(h, *at), _started(h.coarse))
         missed = _both_classes(h) & ~jnp.isfinite(found[0] + found[1])
@@ -306,8 +314,8 @@ def _fit_missed(h: Histogram, missed: Any, found: tuple[Any, Any]) -> tuple[Any,
 def _fit_alone(h: Histogram) -> tuple[Any, Any]:
     import jax.numpy as jnp
 
-    solution = _solved(h)
-    intercept, slope = _step(h, *solution)
+    solution = _started(h)
+    intercept, slope = _step(h, *(jnp.nan_to_num(value) for value in solution))  # a NaN would be the gradient's too
     settled = _both_classes(h) & (jnp.abs(intercept - solution[0]) + jnp.abs(slope - solution[1]) < _SETTLED)
     return jnp.where(settled, intercept, jnp.nan), jnp.where(settled, slope, jnp.nan)
 
@@ -316,7 +324,7 @@ def _newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
     """Returns the excess of labels at a shift, and the Newton step from there."""
     import jax
 
-    p, q = _both_shares(h.spread(shift) + _logit(h.scores))
+    p, q = _both_shares(h.spread(shift) + _log_odds(h))
     excess = h.total(h.positives * q - h.negatives * p)
     return excess, ratio(excess, jax.lax.stop_gradient(h.total(h.weights * p * q)))
 
@@ -342,6 +350,7 @@ def _shift(h: Histogram) -> Any:
     """Solves sum of labels = sum of sigmoid(shift + logit(score)) in each slice; the last step is differentiable."""
     import jax.numpy as jnp
 
+    _log_odds(h)
     if h.coarse is not None:
         [shift] = _refined(lambda at: (at[0] + _newton(h, at[0])[1],), (_shift(h.coarse),))
         return jnp.where(_both_classes(h), shift, jnp.nan)
