@@ -8,22 +8,21 @@ beside any other slices, and from shards in any order.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evalkit import poisson
-from evalkit.compilation import scoped
 from evalkit.errors import ConfigError
+from evalkit.estimate import field_values
 from evalkit.hashing import hash64, mix, poisson_weights
-from evalkit.metric import Fields, Metric
-from evalkit.padding import pad, padded
+from evalkit.metric import Metric
+from evalkit.padding import pad
 from evalkit.score_sums import ScoreSums, first_of_keys, regroup
 from evalkit.score_values import arrays_of, score_values, values_of
 from evalkit.slicing.spec import SliceKey, slice_text
@@ -74,7 +73,7 @@ def _of_fields(metrics: Sequence[Metric], sums: FieldSums, n: int, seed: int, ha
     result = np.empty((len(metrics), n, slices))
     for part in _parts(n, _BLOCK_ROWS // max(slices, 1)):
         total, rows = draw(part)
-        values = _values(metrics, total.reshape(-1, fields), rows.reshape(-1))
+        values = field_values(metrics, total.reshape(-1, fields), rows.reshape(-1))
         result[:, part.start : part.stop] = values.reshape(len(metrics), len(part), slices)
     return result
 
@@ -113,35 +112,6 @@ def _effective(total: Floats, square: Floats) -> tuple[Floats, Floats]:
     """Returns effective numbers of rows, and the weight of each; the counts and 1 without weights."""
     effective = np.divide(total**2, square, out=np.zeros_like(total), where=square > 0)
     return effective, np.divide(square, total, out=np.zeros_like(total), where=total > 0)
-
-
-_COMPILED: dict[Any, Callable[..., Any]] = {}
-
-
-def _values(metrics: Sequence[Metric], total: Floats, rows: Floats) -> Floats:
-    """Returns values [metrics, n] at totals [n, fields]."""
-    key = tuple((m.name, m.function, m.statistic) for m in metrics)
-    if key not in _COMPILED:
-        _COMPILED[key] = _compiled(tuple(metrics))
-    size = padded(len(total))
-    with scoped():
-        return np.asarray(_COMPILED[key](pad(total, size), pad(rows, size)))[:, : len(total)]
-
-
-def _compiled(metrics: tuple[Metric, ...]) -> Callable[..., Any]:
-    import jax
-    import jax.numpy as jnp
-
-    names = metrics[0].statistic.fields
-
-    def one(metric: Metric, total: Any, rows: Any) -> Any:
-        return jnp.asarray(metric.evaluate(Fields(names, total, rows)), total.dtype)
-
-    @jax.jit
-    def compiled(total: Any, rows: Any) -> Any:
-        return jnp.stack([jax.vmap(functools.partial(one, m))(total, rows) for m in metrics])
-
-    return compiled
 
 
 # --- histograms of scores ---

@@ -279,7 +279,7 @@ def tables(weighted: bool, *, slices: int = 6, width: int = 900) -> tuple[ScoreS
     bins = ScoreBins(starts, "float64", True)
     rate = np.linspace(0.02, 0.9, width)
     mean = rng.choice([0.3, 3.0, 20.0], slices)[:, None, None] * np.stack([1 - rate, rate], axis=1)
-    table = {"count": rng.poisson(mean).astype(np.int32)}
+    table: dict[str, Any] = {"count": rng.poisson(mean).astype(np.int32)}
     table["count"][-1] = 0
     if weighted:
         table["total"] = table["count"] * rng.uniform(0.5, 2, table["count"].shape)
