@@ -1,0 +1,155 @@
+"""Is the gap between groups real: bounds of the largest difference of rates that hold for all pairs at once.
+
+The largest of many noisy differences is above 0 even where all groups are alike, so quantiles of a bootstrapped gap are
+no interval for it. Here each pair's difference has Newcombe's interval at the critical value of Tukey's range, so that
+all of them hold together, and with them the bounds of the largest.
+
+>>> found = rate_gap([30, 24, 9], [50, 50, 50])
+>>> round(float(found.value), 2), round(float(found.low), 2), round(float(found.high), 2), bool(found.flagged)
+(0.42, 0.19, 0.59, True)
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RateGap:
+    """The largest difference between the rates of groups; arrays are [...], pairs [..., groups, groups].
+
+    Attributes:
+        value: highest minus lowest rate; NaN where fewer than two groups hold rows.
+        low: lower bound of the true gap; 0 where no pair is shown to differ.
+        high: upper bound of the true gap.
+        p_value: of the test that all rates are equal (Pearson's chi-square).
+        level: the confidence that all pairs' bounds hold together.
+        pair_low: lower bound of each row group's rate minus each column group's.
+        pair_high: upper bound.
+        detectable: the gap between two groups of middling size that would be shown with a probability of 80%.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+    level: float
+    pair_low: Floats
+    pair_high: Floats
+    detectable: Floats
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Whether a gap is shown: rates are not all equal, and some pair's bounds leave 0 out."""
+        return (self.p_value < 1 - self.level) & (self.low > 0)
+
+    def certified(self, most: float) -> NDArray[np.bool_]:
+        """Returns whether the true gap is shown to be at most so large."""
+        if not 0 < most <= 1:
+            raise ConfigError(f"A gap between rates lies between 0 and 1, not {most!r}.")
+        return np.asarray(self.high <= most)
+
+
+def rate_gap(hits: ArrayLike, rows: ArrayLike, *, level: float = 0.95) -> RateGap:
+    """Returns the largest gap between rates of independent groups, with simultaneous bounds.
+
+    Args:
+        hits: [..., groups] rows of each group that count, such as those selected; whole numbers, or summed weights.
+        rows: [..., groups] rows of the rate's denominator; or effective numbers of rows, with `hits` their share.
+        level: the confidence that all bounds hold.
+
+    Groups without rows are left out. Rates are of independent rows: of clustered ones give effective numbers.
+
+    Raises:
+        DataError: counts are negative, not finite, or more hits than rows.
+        ConfigError: the level does not lie between 0 and 1.
+
+    Source: Newcombe (1998), Interval estimation for the difference between independent proportions; Tukey and Kramer.
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie between 0 and 1, not {level!r}.")
+    x, n = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(rows, np.float64))
+    if not (np.isfinite(x).all() and np.isfinite(n).all() and (x >= 0).all() and (x <= n).all()):
+        raise DataError("Each group must have at least 0 hits, and at most as many as rows.")
+    held = n > 0
+    groups = held.sum(-1)
+    critical = _tukey(tuple(np.unique(groups).tolist()), level)
+    z = np.asarray(np.vectorize(critical.__getitem__, otypes=[np.float64])(groups))
+    rate = np.divide(x, n, out=np.full(x.shape, np.nan), where=held)
+    low, high = _wilson(rate, n, z[..., None])
+    difference = rate[..., :, None] - rate[..., None, :]
+    down = np.sqrt((rate - low)[..., :, None] ** 2 + (high - rate)[..., None, :] ** 2)
+    up = np.sqrt((high - rate)[..., :, None] ** 2 + (rate - low)[..., None, :] ** 2)
+    pair_low, pair_high = (np.clip(ends, -1.0, 1.0) for ends in (difference - down, difference + up))
+    several = groups > 1
+    value, lowest, highest = (
+        np.where(several, _largest(of), np.nan) for of in (difference, np.maximum(pair_low, 0.0), pair_high)
+    )
+    return RateGap(
+        value=value,
+        low=lowest,
+        high=highest,
+        p_value=np.where(several, _homogeneity(x, n), np.nan),
+        level=level,
+        pair_low=pair_low,
+        pair_high=pair_high,
+        detectable=np.where(several, _detectable(x, n, z), np.nan),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _tukey(groups: tuple[int, ...], level: float) -> dict[int, float]:
+    """Returns the critical value of the largest of all pairs' standardised differences, by number of groups."""
+    from scipy import stats
+
+    return {k: float(stats.studentized_range.ppf(level, k, np.inf)) / 2**0.5 if k > 1 else np.nan for k in groups}
+
+
+def _wilson(rate: Floats, n: Floats, z: Floats) -> tuple[Floats, Floats]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    return np.clip(middle - half, 0.0, rate), np.clip(middle + half, rate, 1.0)
+
+
+def _largest(values: Floats) -> Floats:
+    """Returns the largest of pairs, NaN left out; -inf where there is none."""
+    found: Floats = np.where(np.isnan(values), -np.inf, values).max(axis=(-1, -2))
+    return found
+
+
+def _homogeneity(x: Floats, n: Floats) -> Floats:
+    """Pearson's test that the rates of groups with rows are equal; 1 where nobody or everybody counts."""
+    from scipy import special
+
+    rate = x.sum(-1, keepdims=True) / np.maximum(n.sum(-1, keepdims=True), 1e-300)
+    spread = rate * (1 - rate)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(n > 0, (x - n * rate) ** 2 / (n * spread), 0.0)
+    statistic = np.where(spread[..., 0] > 0, terms.sum(-1), 0.0)
+    degrees = np.maximum((n > 0).sum(-1) - 1, 1)
+    result: Floats = special.chdtrc(degrees, statistic)
+    return result
+
+
+def _detectable(x: Floats, n: Floats, z: Any) -> Floats:
+    """The pooled error of two groups of median size, times the critical value and the quantile of 80%."""
+    from scipy import special
+
+    rate = x.sum(-1) / np.maximum(n.sum(-1), 1e-300)
+    nobody = ~(n > 0).any(-1, keepdims=True)
+    middling = np.nanmedian(np.where(n > 0, n, np.where(nobody, 0.0, np.nan)), axis=-1)
+    smooth = np.clip(rate, 0.5 / np.maximum(n.sum(-1), 1), 1 - 0.5 / np.maximum(n.sum(-1), 1))
+    gap: Floats = (z + special.ndtri(0.8)) * np.sqrt(2 * smooth * (1 - smooth) / np.maximum(middling, 1e-300))
+    return np.minimum(gap, 1.0)
