@@ -13,7 +13,7 @@ from evalkit.collect import Options, Rows, collect
 from evalkit.compilation import scoped
 from evalkit.errors import DataError
 from evalkit.estimate import field_values
-from evalkit.fairness.known import Known, rows_of
+from evalkit.fairness.known import Known, require, rows_of
 from evalkit.needs import Need
 from evalkit.padding import pad
 from evalkit.score_values import arrays_of, score_values, values_of
@@ -102,17 +102,24 @@ def readings(
     """
     alike: dict[Any, list[int]] = {}
     for place, (one, weight) in enumerate(zip(asked, weights, strict=True)):
-        statistic = one.metric.statistic
-        alike.setdefault((one.reads, one.positive, statistic.identity, id(weight)), []).append(place)
+        alike.setdefault((*_read(one), one.metric.statistic.identity, id(weight)), []).append(place)
     made: dict[Any, tuple[Rows, Any]] = {}
     found = []
-    for (reads, positive, _, weight_id), places in alike.items():
-        first = places[0]
-        key = (reads, positive, weight_id, "probability" in asked[first].metric.statistic.needs)
+    for (*read, _, weight_id), places in alike.items():
+        for reads in {asked[place].reads: asked[place] for place in places}.values():
+            require(reads, truth, prediction)
+        key = (*read, weight_id)
         if key not in made:
-            made[key] = _rows(asked[first], truth, prediction, weights[first])
+            made[key] = _rows(asked[places[0]], truth, prediction, weights[places[0]])
         found.append(Reading(tuple(places), tuple(asked[place] for place in places), *made[key]))
     return found
+
+
+def _read(asked: Known) -> tuple[str, Any]:
+    """Returns what tells apart the rows that metrics read."""
+    if asked.reads in ("decisions", "rates"):
+        return "labels", 1 if asked.positive is None else asked.positive
+    return asked.reads, asked.positive
 
 
 def _rows(asked: Known, truth: NDArray[Any], prediction: NDArray[Any], weight: Any) -> tuple[Rows, Any]:

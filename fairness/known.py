@@ -160,7 +160,7 @@ def _reads(metric: Metric) -> Reads:
 
 
 def rows_of(asked: Known, truth: NDArray[Any], prediction: NDArray[Any], weight: NDArray[np.float64] | None) -> Rows:
-    """Returns the rows that a metric reads.
+    """Returns the rows that a metric reads, of labels that `require` has seen.
 
     Args:
         asked: `decisions` and `rates` compare both with the positive label, `either` with one of the two labels, no
@@ -177,16 +177,17 @@ def rows_of(asked: Known, truth: NDArray[Any], prediction: NDArray[Any], weight:
     if asked.reads == "rows":
         return Rows(n, label=ones)
     if asked.reads in ("decisions", "rates", "either"):
-        positive = _positive(asked, truth, prediction)
+        positive = (
+            _either(truth, prediction) if asked.reads == "either" else 1 if asked.positive is None else asked.positive
+        )
         label, decision = ((side == positive).astype(np.int8) for side in (truth, prediction))
         return Rows(n, label=label, prediction=decision, weight=weight)
     if asked.reads == "agreement":
         return Rows(n, label=ones, prediction=(truth == prediction).astype(np.int8), weight=weight)
     if asked.reads == "selection":
-        _require_label("y_pred", prediction, asked.positive)
         return Rows(n, label=ones, prediction=(prediction == asked.positive).astype(np.int8), weight=weight)
     if asked.reads == "scores":
-        return _scored(asked, truth, prediction, weight)
+        return _scored(truth, prediction, weight)
     zeros = np.zeros(n)
     label = zeros if asked.reads == "mean" else _numbers("y_true", truth)
     return Rows(n, label=label, prediction=_numbers("y_pred", prediction), weight=weight)
@@ -197,20 +198,35 @@ def has_two_labels(truth: NDArray[Any], prediction: NDArray[Any]) -> bool:
     return len({*_distinct(truth), *_distinct(prediction)}) <= 2
 
 
-def _positive(asked: Known, truth: NDArray[Any], prediction: NDArray[Any]) -> Any:
-    positive = 1 if asked.positive is None else asked.positive
-    values = {*_distinct(truth), *_distinct(prediction)}
-    if asked.reads == "either" and len(values) <= 2:
-        return max(values, key=str, default=1)
+def _either(truth: NDArray[Any], prediction: NDArray[Any]) -> Any:
+    """Returns one of two labels, the same whatever their order."""
+    return max({*_distinct(truth), *_distinct(prediction)}, key=str)
+
+
+def require(asked: Known, truth: NDArray[Any], prediction: NDArray[Any]) -> None:
+    """Refuses labels, predictions and scores that a metric cannot read.
+
+    Raises:
+        DataError: they are not what the metric reads.
+    """
+    if asked.reads in ("decisions", "rates"):
+        _require_labels(asked, {*_distinct(truth), *_distinct(prediction)})
+    elif asked.reads == "selection":
+        _require_label("y_pred", prediction, asked.positive)
+    elif asked.reads == "scores":
+        _require_scores(asked, truth, prediction)
+
+
+def _require_labels(asked: Known, values: set[Any]) -> None:
     if asked.positive is None and not (values <= {0, 1} or values <= {-1, 1}):
         raise DataError(
             f"{asked.metric.name} needs labels 0 and 1, or -1 and 1, or a pos_label; there are {_listed(values)}."
         )
     if len(values) > 2:
         raise DataError(f"{asked.metric.name} needs two labels; there are {_listed(values)}.")
+    positive = 1 if asked.positive is None else asked.positive
     if positive not in values and not values <= {0, -1}:
         raise DataError(f"No label is the positive one, {positive!r}; there are {_listed(values)}: name pos_label.")
-    return positive
 
 
 def _require_label(name: str, values: NDArray[Any], positive: Any) -> None:
@@ -250,14 +266,21 @@ def _numbers(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
     return numbers
 
 
-def _scored(asked: Known, truth: NDArray[Any], prediction: NDArray[Any], weight: NDArray[np.float64] | None) -> Rows:
+def _require_scores(asked: Known, truth: NDArray[Any], prediction: NDArray[Any]) -> None:
     labels = _distinct(truth)
     if not (set(labels) <= {0, 1} or set(labels) <= {-1, 1}):
         raise DataError(f"{asked.metric.name} needs labels 0 and 1, or -1 and 1; there are {_listed(labels)}.")
-    _numbers("y_pred", prediction)
-    score = prediction if prediction.dtype in (np.float32, np.float64) else prediction.astype(np.float64)
-    inside = bool(len(score)) and float(score.min()) >= 0 and float(score.max()) <= 1
-    if "probability" in asked.metric.statistic.needs and not inside:
-        ends = f"{score.min():g} to {score.max():g}"
+    scores = _numbers("y_pred", prediction)
+    if "probability" in asked.metric.statistic.needs and not _is_unit(scores):
+        ends = f"{scores.min():g} to {scores.max():g}"
         raise DataError(f"{asked.metric.name} needs probabilities: y_pred goes from {ends}.")
-    return Rows(len(truth), label=(truth == 1).astype(np.int8), score=score, weight=weight, probabilities=inside)
+
+
+def _is_unit(scores: NDArray[Any]) -> bool:
+    return bool(len(scores)) and float(scores.min()) >= 0 and float(scores.max()) <= 1
+
+
+def _scored(truth: NDArray[Any], prediction: NDArray[Any], weight: NDArray[np.float64] | None) -> Rows:
+    score = prediction if prediction.dtype in (np.float32, np.float64) else prediction.astype(np.float64)
+    label = (truth == 1).astype(np.int8)
+    return Rows(len(truth), label=label, score=score, weight=weight, probabilities=_is_unit(score))

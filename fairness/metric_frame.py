@@ -288,8 +288,7 @@ class _Groups:
         if self._strata * self._width <= 4 * len(code) + 1000:
             count = np.bincount(code, minlength=self._strata * self._width)
             self.present = np.flatnonzero(count)
-            number = np.cumsum(count > 0) - 1
-            codes = number[code]
+            codes = code if len(self.present) == len(count) else (np.cumsum(count > 0) - 1)[code]
         else:
             self.present, codes = np.unique(code, return_inverse=True)
         self._held, strata = np.unique(self.present // self._width, return_inverse=True)
@@ -320,8 +319,8 @@ def _size(parts: Sequence[Feature]) -> int:
 
 
 def _crossed(parts: Sequence[Feature]) -> NDArray[np.int64]:
-    code = np.zeros(len(parts[0].codes), dtype=np.int64)
-    for feature in parts:
+    code = parts[0].codes
+    for feature in parts[1:]:
         code = code * len(feature.levels) + feature.codes
     return code
 
@@ -464,7 +463,9 @@ def _asked(metrics: Any, sample_params: Any, truth: NDArray[Any], prediction: ND
         return [_one(_name_of(metrics), metrics, given, truth, prediction)]
     others = given.keys() - metrics.keys()
     once = others == given.keys() and not any(isinstance(value, Mapping) for value in given.values())
-    if others and not once:
+    if once:
+        given = {name: np.asarray(values) for name, values in given.items() if values is not None}
+    elif others:
         raise ConfigError(f"sample_params names {', '.join(sorted(map(str, others)))}, which is no metric here.")
     return [
         _one(name, function, _taken_by(function, given) if once else given.get(name) or {}, truth, prediction)
