@@ -108,7 +108,6 @@ class MetricFrame:
                 raise DataError(f"Two features are named {name}.")
         self._controls, self._sensitive = names[: len(controls)], names[len(controls) :]
         self._names = [one.name for one in asked]
-        self._objects: dict[str, list[Any]] = {}
         frame = _Values(asked, truth, prediction, self._groups)
         values, self._objects, self._whole = frame.values()
         self._values = self._groups.spread(values)
@@ -133,14 +132,16 @@ class MetricFrame:
             whole = pandas().Series({name: self._objects.get(name, [self._scalar(name)])[0] for name in self._names})
             return whole.iloc[0] if self._one else whole
         if self._objects:
-            return self._by(self._groups.control_index(), self._values.overall, self._objects, whole=self._whole)
+            found = {name: of[: self._groups.n_strata] for name, of in self._objects.items()}
+            return self._with(self._by(self._groups.control_index(), self._values.overall), found, self._groups.strata)
         return self._answer(self._values.overall, self._whole)
 
     @property
     def by_group(self) -> Answer:
         """The metrics of each group, a Series for one callable, a DataFrame for a dict; NaN where a cross is empty."""
-        index, first = self._groups.index(), self._groups.n_strata
-        return self._by(index, self._values.by_group(), self._objects, first=first, whole=self._whole)
+        table = self._by(self._groups.index(), self._values.by_group(), whole=self._whole)
+        found = {name: of[self._groups.n_strata :] for name, of in self._objects.items()}
+        return self._with(table, found, self._groups.present)
 
     @property
     def control_levels(self) -> list[str] | None:
@@ -192,7 +193,9 @@ class MetricFrame:
     @property
     def by_group_ci(self) -> list[Answer]:
         """The quantiles of `by_group`."""
-        return self._quantiles_of(lambda spread: spread.by_group(), lambda v: self._by(self._groups.index(), v, {}))
+        return self._quantiles_of(
+            lambda spread: spread.by_group(), lambda v: self._with(self._by(self._groups.index(), v))
+        )
 
     def group_min_ci(self) -> list[Answer]:
         """Returns the quantiles of `group_min`."""
@@ -237,20 +240,19 @@ class MetricFrame:
     def _answer(self, values: Floats, whole: bool = False) -> Answer:
         """Returns values [strata, metrics] as `overall` is."""
         if self._controls:
-            return self._by(self._groups.control_index(), values, {}, whole=whole)
+            return self._with(self._by(self._groups.control_index(), values, whole=whole))
         found = pandas().Series(_typed(values[0], whole), index=self._names)
         return found.iloc[0] if self._one else found
 
-    def _by(
-        self, index: Any, values: Floats, objects: Mapping[str, list[Any]], first: int = 0, whole: bool = False
-    ) -> Answer:
-        pd = pandas()
-        table = pd.DataFrame(_typed(values, whole), index=index, columns=self._names)
-        for name, found in objects.items():
-            held = self._groups.held() if first else range(len(index))
-            column = pd.Series([np.nan] * len(index), index=index, dtype=object)
-            for place, value in zip(held, found[first:] if first else found, strict=False):
-                column.iat[place] = value
+    def _by(self, index: Any, values: Floats, *, whole: bool = False) -> Any:
+        return pandas().DataFrame(_typed(values, whole), index=index, columns=self._names)
+
+    def _with(self, table: Any, objects: Mapping[str, list[Any]] | None = None, places: Any = ()) -> Answer:
+        """Returns a table with what is no scalar at its places; of one callable its column."""
+        for name, found in (objects or {}).items():
+            column = np.full(len(table), np.nan, dtype=object)
+            for place, value in zip(places, found, strict=True):
+                column[place] = value
             table[name] = column
         return table.iloc[:, 0] if self._one else table
 
@@ -291,15 +293,15 @@ class _Groups:
             codes = code if len(self.present) == len(count) else (np.cumsum(count > 0) - 1)[code]
         else:
             self.present, codes = np.unique(code, return_inverse=True)
-        self._held, strata = np.unique(self.present // self._width, return_inverse=True)
-        self.n_strata = len(self._held)
+        self.strata, strata = np.unique(self.present // self._width, return_inverse=True)
+        self.n_strata = len(self.strata)
         self.cells = Cells(codes.astype(np.int32), strata.astype(np.int32), self.n_strata)
 
     def spread(self, values: Floats) -> _Spread:
         """Spreads values [..., strata and groups that hold rows, metrics] over all crosses."""
         head, metrics = values.shape[:-2], values.shape[-1]
         overall = np.full((*head, self._strata, metrics), np.nan)
-        overall[..., self._held, :] = values[..., : self.n_strata, :]
+        overall[..., self.strata, :] = values[..., : self.n_strata, :]
         groups = np.full((*head, self._strata * self._width, metrics), np.nan)
         groups[..., self.present, :] = values[..., self.n_strata :, :]
         return _Spread(overall, groups.reshape(*head, self._strata, self._width, metrics))
@@ -309,9 +311,6 @@ class _Groups:
 
     def control_index(self) -> Any:
         return _index(self.controls)
-
-    def held(self) -> NDArray[np.int64]:
-        return self.present
 
 
 def _size(parts: Sequence[Feature]) -> int:

@@ -305,6 +305,22 @@ def test_metrics_of_ours_and_functions_of_anyones_stand_side_by_side() -> None:
         frame.group_min()
 
 
+@pytest.mark.parametrize("metrics", [skm.confusion_matrix, {"t": skm.confusion_matrix, "a": skm.accuracy_score}])
+def test_more_than_scalars_stand_in_their_groups_where_crosses_are_empty(metrics: Any) -> None:
+    d = draw(60)
+    keep = ~((d["c"] == 2) & (d["d"] == "u")) & ~((d["g"] == "a") & (d["c"] == 1))
+    call: dict[str, Any] = {"y_true": d["y_true"][keep], "y_pred": d["y_pred"][keep], "metrics": metrics}
+    call["sensitive_features"] = d["g"][keep]
+    call["control_features"] = pd.DataFrame({"age": d["c"][keep], "site": d["d"][keep]})
+    mine, other = ours.MetricFrame(**call), theirs.MetricFrame(**call)
+    for answer, expected in ((mine.by_group, other.by_group), (mine.overall, other.overall)):
+        assert answer.index.equals(expected.index)
+        columns = [(answer, expected)] if callable(metrics) else [(answer[n], expected[n]) for n in metrics]
+        for column, expected_column in columns:
+            for value, expected_value in zip(column, expected_column, strict=True):
+                np.testing.assert_allclose(np.asarray(value, float), np.asarray(expected_value, float))
+
+
 def test_every_function_that_fairlearn_derives_metrics_of_is_counted_at_once() -> None:
     names = [name for name in theirs.__all__ if name in recognition._FAIRLEARN]
     assert len(names) == 7
