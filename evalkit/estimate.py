@@ -124,18 +124,20 @@ def _compiled(metrics: Sequence[Metric], make: Callable[..., Callable[..., Any]]
     return _COMPILED[key]
 
 
+def _evaluated(metric: Metric, total: Any, rows: Any) -> Any:
+    """Returns a metric at the sums of one slice."""
+    import jax.numpy as jnp
+
+    return jnp.asarray(metric.evaluate(Fields(_field_names(metric), total, rows)), total.dtype)
+
+
 def _compile_fields(metrics: tuple[Metric, ...]) -> Callable[..., Any]:
     import jax
     import jax.numpy as jnp
 
-    names = _field_names(metrics[0])
-
-    def one(metric: Metric, total: Any, rows: Any) -> Any:
-        return jnp.asarray(metric.evaluate(Fields(names, total, rows)), total.dtype)
-
     @jax.jit
     def compiled(total: Any, rows: Any) -> Any:
-        graded = [jax.vmap(jax.value_and_grad(functools.partial(one, m)))(total, rows) for m in metrics]
+        graded = [jax.vmap(jax.value_and_grad(functools.partial(_evaluated, m)))(total, rows) for m in metrics]
         return jnp.stack([g[0] for g in graded]), jnp.stack([g[1] for g in graded])
 
     return compiled
@@ -164,14 +166,9 @@ def _compile_values(metrics: tuple[Metric, ...]) -> Callable[..., Any]:
     import jax
     import jax.numpy as jnp
 
-    names = _field_names(metrics[0])
-
-    def one(metric: Metric, total: Any, rows: Any) -> Any:
-        return jnp.asarray(metric.evaluate(Fields(names, total, rows)), total.dtype)
-
     @jax.jit
     def compiled(total: Any, rows: Any) -> Any:
-        return jnp.stack([jax.vmap(functools.partial(one, m))(total, rows) for m in metrics])
+        return jnp.stack([jax.vmap(functools.partial(_evaluated, m))(total, rows) for m in metrics])
 
     return compiled
 

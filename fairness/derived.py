@@ -117,32 +117,32 @@ def demographic_parity_difference(
 
     Source: fairlearn; Agarwal et al. (2018).
     """
-    frame = _frame({"value": rates.selection_rate}, y_true, y_pred, sensitive_features, sample_weight)
-    return float(frame.difference(method=method)["value"])
+    frame = _frame(rates.selection_rate, y_true, y_pred, sensitive_features, sample_weight)
+    return float(frame.difference(method=method))
 
 
 def demographic_parity_ratio(
     y_true: Any, y_pred: Any, *, sensitive_features: Any, method: Method = "between_groups", sample_weight: Any = None
 ) -> float:
     """Lowest ratio of selection rates of groups; see `demographic_parity_difference`."""
-    frame = _frame({"value": rates.selection_rate}, y_true, y_pred, sensitive_features, sample_weight)
-    return float(frame.ratio(method=method)["value"])
+    frame = _frame(rates.selection_rate, y_true, y_pred, sensitive_features, sample_weight)
+    return float(frame.ratio(method=method))
 
 
 def equal_opportunity_difference(
     y_true: Any, y_pred: Any, *, sensitive_features: Any, method: Method = "between_groups", sample_weight: Any = None
 ) -> float:
     """Largest difference of the true positive rate between groups. Source: fairlearn; Hardt et al. (2016)."""
-    frame = _frame({"value": rates.true_positive_rate}, y_true, y_pred, sensitive_features, sample_weight)
-    return float(frame.difference(method=method)["value"])
+    frame = _frame(rates.true_positive_rate, y_true, y_pred, sensitive_features, sample_weight)
+    return float(frame.difference(method=method))
 
 
 def equal_opportunity_ratio(
     y_true: Any, y_pred: Any, *, sensitive_features: Any, method: Method = "between_groups", sample_weight: Any = None
 ) -> float:
     """Lowest ratio of true positive rates of groups; see `equal_opportunity_difference`."""
-    frame = _frame({"value": rates.true_positive_rate}, y_true, y_pred, sensitive_features, sample_weight)
-    return float(frame.ratio(method=method)["value"])
+    frame = _frame(rates.true_positive_rate, y_true, y_pred, sensitive_features, sample_weight)
+    return float(frame.ratio(method=method))
 
 
 def equalized_odds_difference(
@@ -183,7 +183,7 @@ def _odds(y_true: Any, y_pred: Any, sensitive_features: Any, sample_weight: Any,
     return _frame(both, y_true, y_pred, sensitive_features, sample_weight)
 
 
-def _frame(metrics: dict[str, Any], y_true: Any, y_pred: Any, sensitive_features: Any, weight: Any) -> MetricFrame:
+def _frame(metrics: Any, y_true: Any, y_pred: Any, sensitive_features: Any, weight: Any) -> MetricFrame:
     return MetricFrame(
         metrics=metrics,
         y_true=y_true,
