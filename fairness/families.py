@@ -1,16 +1,16 @@
 """Which slices of an evaluation are the groups of one attribute, side by side.
 
 >>> import evalkit as ek
+>>> from evalkit.slicing.spec import slice_text
 >>> data = {"y": [1, 0, 1, 0], "p": [0.9, 0.2, 0.4, 0.1], "sex": ["f", "f", "m", "m"], "site": [1, 2, 1, 2]}
 >>> result = ek.evaluate(data, label="y", score="p", slices=["sex", "site", ["site", "sex"]])
 >>> found = families(result.evaluations[0], ["sex"], ["site"])
->>> [(f.across, f.level, f.groups) for f in found]
-[('sex', (('site', '1'),), ((('sex', 'f'),), (('sex', 'm'),))), ('sex', (('site', '2'),), ((('sex', 'f'),), (('sex', 'm'),)))]
+>>> [(f.across, slice_text(f.level), [slice_text(g) for g in f.groups]) for f in found]
+[('sex', 'site=1', ['sex=f', 'sex=m']), ('sex', 'site=2', ['sex=f', 'sex=m'])]
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
