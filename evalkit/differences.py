@@ -105,7 +105,7 @@ def _of_model(evaluation: Evaluation, chosen: Sequence[tuple[str, Metric]]) -> p
     tests: dict[str, _Test] = {}
     for identity, named in by_statistic.items():
         sums = evaluation.sums[identity]
-        others = _rest(sums, named[0][1].statistic)
+        others = rest(sums, named[0][1].statistic)
         metrics = [metric for _, metric in named]
         pairs = zip(estimate(metrics, sums), estimate(metrics, others), strict=True)
         for (name, _), (own, other) in zip(named, pairs, strict=True):
@@ -113,7 +113,7 @@ def _of_model(evaluation: Evaluation, chosen: Sequence[tuple[str, Metric]]) -> p
     return _table(evaluation, [tests[name] for name, _ in chosen])
 
 
-def _rest(sums: AnySums, statistic: Statistic) -> AnySums:
+def rest(sums: AnySums, statistic: Statistic) -> AnySums:
     """Returns the sums of all rows but each slice's; of scores without groups, and binned where slices are many."""
     if isinstance(sums, FieldSums):
         overall = sums.take(np.zeros(len(sums.total), dtype=np.int64))
@@ -182,7 +182,7 @@ def _test(name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnyS
     deff = design_effect(own)
     variance = own.variance + other.variance
     if sums.clustered:
-        other, variance = _clustered(own, other, sums, others)
+        other, variance = between_groups(own, other, sums, others)
     own_interval, other_interval = (intervals(e, level, deff) for e in (own, other))
     with np.errstate(all="ignore"):
         delta = own.value - other.value
@@ -198,7 +198,7 @@ def _test(name: str, own: Estimate, other: Estimate, sums: AnySums, others: AnyS
     return _Test(name, own, other, own_interval, delta, variance * hide, low * hide, high * hide, p * hide, status)
 
 
-def _clustered(own: Estimate, other: Estimate, sums: AnySums, others: AnySums) -> tuple[Estimate, Floats]:
+def between_groups(own: Estimate, other: Estimate, sums: AnySums, others: AnySums) -> tuple[Estimate, Floats]:
     """Returns the rest's estimate with its clustered variance, and the variance of slice minus rest.
 
     Groups with rows on both sides are taken together.
@@ -269,11 +269,11 @@ def _statistic(
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m) * shared)
         return delta / error, delta - below, delta + above
     reach = critical(level, _degrees(own, other)) * np.sqrt(variance)
-    (a, variance_a), (b, variance_b) = _scaled(own), _scaled(other)
+    (a, variance_a), (b, variance_b) = scaled(own), scaled(other)
     return (a - b) / np.sqrt((variance_a + variance_b) * shared), delta - reach, delta + reach
 
 
-def _scaled(e: Estimate) -> tuple[Floats, Floats]:
+def scaled(e: Estimate) -> tuple[Floats, Floats]:
     """The value and its variance on the scale of its interval; metrics of cells with half a row more in each."""
     value, variance = e.value, e.variance
     if e.metric.statistic.form == "cells":

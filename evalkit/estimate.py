@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +80,15 @@ class Estimate:
     def gradient(self) -> Floats:
         """The gradient of the value by the sums, found when it is first asked for."""
         return self.slope()
+
+    def at(self, places: NDArray[np.int64]) -> Estimate:
+        """Returns the estimate in some slices; of a histogram its gradient stays that of all."""
+        arrays = {f.name: getattr(self, f.name)[places] for f in fields(self) if f.name not in _OF_ALL_SLICES}
+        fewer = replace(self, **arrays, parts=tuple(part.at(places) for part in self.parts))
+        return fewer if self.metric.statistic.form == "scores" else replace(fewer, slope=lambda: self.gradient[places])
+
+
+_OF_ALL_SLICES = ("metric", "parts", "binned", "slope")
 
 
 def estimate(metrics: Sequence[Metric], sums: AnySums) -> list[Estimate]:

@@ -150,6 +150,20 @@ def ends(e: Estimate, alpha: Floats | float, deff: float = 1.0) -> tuple[Floats,
     return np.minimum(low, e.value), np.maximum(high, e.value)
 
 
+class Roughness(NamedTuple):
+    """Where an estimate's interval is known to be rough, and why, [slices]."""
+
+    approximate: Flags
+    notes: list[str]
+
+
+def roughness(e: Estimate) -> Roughness:
+    """Returns where the interval of a metric's own kind is known to be rough."""
+    notes: list[list[str]] = [[] for _ in e.value]
+    approximate = _flag(e, e.metric.kind, bool(np.isfinite(e.groups).any()), notes)
+    return Roughness(approximate, ["; ".join(note) for note in notes])
+
+
 def _flag(e: Estimate, kind: Kind, clustered: bool, notes: list[list[str]]) -> Flags:
     """Marks what is known to be rough, and says why."""
     defined = np.isfinite(e.value)

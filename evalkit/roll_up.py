@@ -32,12 +32,25 @@ def rolled_up(evaluation: Evaluation, wanted: Sequence[SliceSet]) -> Evaluation:
         raise UsageError("Suppressed slices cannot be rolled up: the sums of hidden slices are gone.")
     found = [(0, SliceSet()), *(_source(plan, slice_set) for slice_set in wanted)]
     of_sets = [_roll_up(place, plan, source, made) for place, (source, made) in enumerate(found)]
+    rows = evaluation.row_counts()
+    for source, made in found:
+        inside = rows[plan.offsets[source] : plan.offsets[source + 1]]
+        if made != plan.slice_sets[source] and inside.sum() != rows[0]:
+            raise DataError(f"The slices of {plan.slice_sets[source]} do not hold each row once: they make no {made}.")
+    return added_up(evaluation, found, of_sets)
+
+
+def added_up(evaluation: Evaluation, found: Sequence[tuple[int, SliceSet]], of_sets: Sequence[RollUp]) -> Evaluation:
+    """Returns the evaluation of slices that are others added up, without rows.
+
+    Args:
+        evaluation: of finer slices.
+        found: of each new set the number of the one that it is made of, and what it is.
+        of_sets: how the slices of that one add up.
+    """
+    plan = evaluation.plan
     offsets = [0, *np.cumsum([len(roll_up.keys) for roll_up in of_sets]).tolist()]
     own = [np.arange(plan.offsets[source], plan.offsets[source + 1]) for source, _ in found]
-    rows = evaluation.row_counts()
-    for (source, made), inside in zip(found, own, strict=True):
-        if made != plan.slice_sets[source] and rows[inside].sum() != rows[0]:
-            raise DataError(f"The slices of {plan.slice_sets[source]} do not hold each row once: they make no {made}.")
     statistics = {m.statistic.identity: m.statistic for _, m in evaluation.metrics}
     sums: dict[str, AnySums] = {}
     for identity, all_sums in evaluation.sums.items():

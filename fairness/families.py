@@ -23,6 +23,8 @@ from evalkit.slicing.spec import SliceKey, SliceSet, parse
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_FROZEN_LATER = ("column", "quantiles", "top")
+
 
 @dataclass(frozen=True)
 class Family:
@@ -41,6 +43,11 @@ class Family:
     whole: int
     groups: tuple[SliceKey, ...]
     places: NDArray[np.int64]
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """The groups of rows whose membership is not known, a null in the data, [groups]."""
+        return np.array([any(value is None for _, value in key) for key in self.groups], dtype=bool)
 
     @property
     def with_whole(self) -> NDArray[np.int64]:
@@ -113,7 +120,7 @@ def _slices(plan: Plan, wanted: SliceSet) -> tuple[tuple[SliceKey, ...], int]:
     for number, known in enumerate(plan.slice_sets):
         own = known.dimensions
         if len(own) == len(wanted.dimensions) and all(
-            a == b or (a.name == b.name and (a.form == "column" or b.form in ("quantiles", "top")))
+            a == b or (a.name == b.name and a.form in _FROZEN_LATER)
             for a, b in zip(wanted.dimensions, own, strict=True)
         ):
             return plan.keys[number], plan.offsets[number]

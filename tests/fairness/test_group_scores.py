@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure, table
 
 
-def _rows(n: int = 400, seed: int = 0) -> dict[str, np.ndarray]:
+def _rows(n: int = 400, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
     return {
@@ -28,7 +30,7 @@ def _rows(n: int = 400, seed: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("more", [{}, {"weight": "w"}, {"unit": "u"}])
 def test_covariance_of_group_aucs_has_the_variance_of_each_and_none_between_independent_groups(
-    more: dict[str, str],
+    more: Any,
 ) -> None:
     data = _rows()
     evaluation = ek.evaluate(data, label="y", score="p", metrics=["roc_auc"], slices=["g"], **more).evaluations[0]

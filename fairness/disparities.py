@@ -1,0 +1,287 @@
+"""Each group against a reference, in any metric: differences and ratios with intervals that hold together.
+
+>>> import evalkit as ek
+>>> data = {"y": [1] * 100, "d": [1] * 30 + [0] * 20 + [1] * 15 + [0] * 35, "sex": ["f"] * 50 + ["m"] * 50}
+>>> result = ek.evaluate(data, label="y", prediction="d", metrics=["recall"], slices=["sex"])
+>>> found = disparities(result, ["sex"], reference={"sex": "m"})
+>>> found.select("slice", "candidate", "baseline", "delta", "ratio").row(0)
+('sex=f', 0.6, 0.3, 0.3, 2.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from evalkit.adjust import benjamini_hochberg, shrink
+from evalkit.errors import ConfigError, listing, nearest
+from evalkit.fairness.families import families
+from evalkit.fairness.joint import GroupValues, group_values
+from evalkit.fairness.pairwise import Sides
+from evalkit.fairness.simultaneous import Largest, all_pairs
+from evalkit.results import Evaluation, Result
+from evalkit.slicing.spec import SliceKey, slice_text
+from evalkit.tabulate import keys_series
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+Reference = Literal["largest", "best", "overall", "rest"] | Mapping[str, str]
+REFERENCES = ("largest", "best", "overall", "rest")
+NUMBERS = (
+    "baseline",
+    "candidate",
+    "delta",
+    "delta_low",
+    "delta_high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "delta_shrunk",
+    "p_value",
+    "p_adjusted",
+)
+
+
+def disparities(
+    result: Result,
+    protected: Any,
+    *,
+    control: Any = (),
+    reference: Reference = "largest",
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
+    min_rows: int | None = None,
+) -> pl.DataFrame:
+    """Returns the table of every group against its reference.
+
+    Args:
+        result: an evaluation with slices by the protected attributes; see `evalkit.fairness.families.families`.
+        protected: attributes, and lists of them for crosses.
+        control: features that groups are compared within.
+        reference: what groups are compared with: the `largest` group, the `best` in each metric (the highest, where a
+            metric has no direction), all rows (`overall`), the `rest` of the rows, or chosen groups such as
+            `{"race": "white"}`; attributes that are not named then have the largest.
+        metrics: names of the result's metrics; None: those with an interval that are no counts.
+        level: confidence that a family's intervals of a metric hold together.
+        min_rows: groups with a smaller support have no interval; None: the result's.
+
+    Returns:
+        The results table's columns, a row for each model, family, metric and group, with `across` and `reference`;
+        `delta` is the group's value minus the reference's, `ratio` the group's over the reference's. Their intervals
+        hold for all groups of a family together, `p_adjusted` is over these, `q_value` (Benjamini and Hochberg) over
+        the model's table.
+
+    Raises:
+        ConfigError: an attribute, a reference or a metric is not there.
+    """
+    import polars as pl
+
+    frames = []
+    for evaluation in result.evaluations:
+        found = families(evaluation, protected, control)
+        of_metrics = (group_values(evaluation, name, found, min_rows) for name in chosen(evaluation, metrics))
+        rows = [_compared(evaluation, values, reference, level) for each in of_metrics for values in each]
+        frame = _table(evaluation, rows, level)
+        q = benjamini_hochberg(frame["p_value"].to_numpy())
+        frames.append(frame.with_columns(pl.Series("q_value", q)))
+    return pl.concat(frames)
+
+
+_NO_RATES = ("count", "prevalence", "total_cost", "cost_saved")
+
+
+def chosen(evaluation: Evaluation, metrics: Sequence[str] | None) -> list[str]:
+    """Returns the names of the metrics that groups are compared in; ConfigError for one that was not evaluated."""
+    known = dict(evaluation.metrics)
+    if metrics is None:
+        return [n for n, m in known.items() if m.name_of_function not in _NO_RATES and m.kind not in _BARE]
+    for name in metrics:
+        if name not in known:
+            raise ConfigError(f'"{name}" was not evaluated.{nearest(name, known)} There are: {listing(known, 40)}.')
+    return list(metrics)
+
+
+_BARE = ("none", "bootstrap")
+UNKNOWN = "membership is not known: compared with no group"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The groups of a family in one metric."""
+
+    values: GroupValues
+    reference: list[SliceKey]
+    own: tuple[Floats, Floats]
+    numbers: Mapping[str, Floats]
+    status: list[str]
+    method: str
+
+
+def _compared(evaluation: Evaluation, values: GroupValues, reference: Reference, level: float) -> _Rows:
+    groups = np.arange(1, 1 + len(values.family.groups))
+    own = values.ends((1 - level) / 2) if values.analytic else (values.estimate.value * np.nan,) * 2
+    against, sides, law, names = _sides(evaluation, values, reference)
+    numbers = {name: np.full(len(groups), np.nan) for name in NUMBERS}
+    e = values.estimate
+    numbers["candidate"] = e.value[1:]
+    if sides is not None:
+        unknown = values.family.unknown
+        found = _numbers(sides, law, against, groups, level, ratio=e.metric.range[0] >= 0)
+        numbers |= {name: np.where(unknown, np.nan, of) for name, of in found.items()}
+    few = values.few[1:] | (np.zeros(len(groups), bool) if sides is None else sides.few)
+    status = [
+        "undefined" if np.isnan(v) else "too_few_rows" if f else "ok" for v, f in zip(e.value[1:], few, strict=True)
+    ]
+    method = "none" if sides is None else sides.difference().method
+    return _Rows(values, names, (own[0][1:], own[1][1:]), numbers, status, method)
+
+
+def _numbers(
+    sides: Sides,
+    law: Largest,
+    against: NDArray[np.int64] | None,
+    groups: NDArray[np.int64],
+    level: float,
+    *,
+    ratio: bool,
+) -> dict[str, Floats]:
+    """Returns the columns of differences and ratios; of the reference itself they are 0 and 1."""
+    from scipy import special
+
+    itself = np.zeros(len(groups), bool) if against is None else against == groups
+    each = np.full(len(groups), float(special.ndtr(-law.critical(1 - level))))
+    difference = sides.difference()
+    low, high = difference.interval(each)
+    p = np.where(itself, np.nan, difference.two_sided(0.0))
+    delta = np.where(itself, 0.0, difference.value)
+    numbers = {
+        "baseline": sides.second.value,
+        "delta": np.where(itself & np.isnan(sides.first.value), np.nan, delta),
+        "delta_low": np.where(itself, np.nan, low),
+        "delta_high": np.where(itself, np.nan, high),
+        "delta_shrunk": shrink(np.where(itself, np.nan, difference.value), sides.error**2),
+        "p_value": p,
+        "p_adjusted": law.adjusted(p),
+    }
+    if ratio:
+        contrast = sides.ratio()
+        low, high = contrast.interval(each)
+        numbers |= {
+            "ratio": np.where(itself & (sides.first.value > 0), 1.0, contrast.value),
+            "ratio_low": np.where(itself, np.nan, low),
+            "ratio_high": np.where(itself, np.nan, high),
+        }
+    return numbers
+
+
+def _sides(
+    evaluation: Evaluation, values: GroupValues, reference: Reference
+) -> tuple[NDArray[np.int64] | None, Sides | None, Largest, list[SliceKey]]:
+    """Returns the place of each group's reference, the groups against it, their law, and how references are named."""
+    family = values.family
+    count = len(family.groups)
+    groups = np.arange(1, 1 + count)
+    nothing: tuple[None, None, Largest, list[SliceKey]] = (None, None, Largest(0, np.zeros(0)), [()] * count)
+    if not values.analytic or not values.held.any():
+        return nothing
+    held = groups[values.held]
+    if reference in ("overall", "rest"):
+        contrasts = np.eye(1 + count)[held] - np.eye(1 + count)[0]
+        law = Largest.of(values.covariance, contrasts)
+        name: SliceKey = (("", "overall" if reference == "overall" else "rest"),)
+        if reference == "rest":
+            return None, Sides.of_rest(evaluation, values), law, [name] * count
+        return None, Sides.of(values, groups, np.zeros(count, np.int64)), law, [name] * count
+    place = _place(values, reference)
+    if place is None:
+        return nothing
+    others = held[held != place]
+    if reference == "best":
+        law = Largest.of(values.covariance[np.ix_(held, held)], all_pairs(len(held)))
+    else:
+        law = Largest.of(values.covariance, np.eye(1 + count)[others] - np.eye(1 + count)[place])
+    against = np.full(count, place)
+    return against, Sides.of(values, groups, against), law, [family.groups[place - 1]] * count
+
+
+def _place(values: GroupValues, reference: Reference) -> int | None:
+    """Returns the place of the reference group; None where it has no value here."""
+    if isinstance(reference, str) and reference not in REFERENCES:
+        raise ConfigError(f'No reference "{reference}".{nearest(reference, REFERENCES)} Use {listing(REFERENCES)}.')
+    e, held = values.estimate, 1 + np.flatnonzero(values.held)
+    if isinstance(reference, Mapping):
+        named = _named(values, reference)
+        if named is not None:
+            return named
+    elif reference == "best":
+        of_held = e.value[held]
+        return int(held[of_held.argmin() if e.metric.better == "lower" else of_held.argmax()])
+    return int(held[np.argmax(e.rows[held])])
+
+
+def _named(values: GroupValues, reference: Mapping[str, str]) -> int | None:
+    """Returns the group that is named for every attribute of the family; None where one is not named."""
+    family = values.family
+    columns = family.across.split(",")
+    if not all(column in reference for column in columns):
+        return None
+    wanted = {column: str(reference[column]) for column in columns}
+    for place, key in enumerate(family.groups):
+        if all(str(value) == wanted[column] for column, value in key):
+            return place + 1
+    if family.level:
+        return None
+    known = [slice_text(key) for key in family.groups]
+    text = slice_text(tuple(wanted.items()))
+    raise ConfigError(f'No group "{text}" to compare with.{nearest(text, known)} Groups: {listing(known, 20)}.')
+
+
+def _table(evaluation: Evaluation, rows: Sequence[_Rows], level: float) -> pl.DataFrame:
+    import polars as pl
+
+    def joined(parts: Sequence[Any]) -> Floats:
+        return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts]) if parts else np.zeros(0)
+
+    def each(of: Any, dtype: Any) -> pl.Series:
+        return pl.Series([of(row, i) for row in rows for i in range(len(row.status))], dtype=dtype)
+
+    keys = [(*row.values.family.level, *key) for row in rows for key in row.values.family.groups]
+    estimates = [row.values.estimate for row in rows]
+    return pl.DataFrame(
+        {
+            "model": pl.repeat(evaluation.model, len(keys), eager=True, dtype=pl.String),
+            "slice": pl.Series([slice_text(key) for key in keys], dtype=pl.String),
+            "metric": each(lambda row, _: row.values.name, pl.String),
+            "across": each(lambda row, _: row.values.family.across, pl.String),
+            "reference": each(lambda row, i: _reference_text(row.reference[i]), pl.String),
+            "value": joined([e.value[1:] for e in estimates]),
+            "low": joined([row.own[0] for row in rows]),
+            "high": joined([row.own[1] for row in rows]),
+            "level": pl.repeat(level, len(keys), eager=True, dtype=pl.Float64),
+            "method": each(lambda row, _: row.method, pl.String),
+            "rows": joined([e.rows[1:] for e in estimates]).astype(np.int64),
+            "support": joined([e.support[1:] for e in estimates]).astype(np.int64),
+            "weight": joined([e.weight[1:] for e in estimates]),
+            "status": each(lambda row, i: row.status[i], pl.String),
+            "approximate": each(lambda row, i: bool(row.values.approximate[i + 1]), pl.Boolean),
+            "note": each(_note, pl.String),
+            **{name: joined([row.numbers[name] for row in rows]) for name in NUMBERS},
+            "slice_key": keys_series(keys),
+        }
+    )
+
+
+def _note(row: _Rows, place: int) -> str:
+    unknown = UNKNOWN if row.values.family.unknown[place] else ""
+    return "; ".join(note for note in (unknown, row.values.notes[place + 1]) if note)
+
+
+def _reference_text(key: SliceKey) -> str:
+    return key[0][1] or "" if len(key) == 1 and key[0][0] == "" else slice_text(key) if key else ""

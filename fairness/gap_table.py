@@ -1,0 +1,155 @@
+"""The largest gap of every family in every metric: how large, whether it is real, whether it is shown to be small.
+
+>>> import evalkit as ek
+>>> data = {"y": [1] * 100, "d": [1] * 30 + [0] * 20 + [1] * 15 + [0] * 35, "sex": ["f"] * 50 + ["m"] * 50}
+>>> result = ek.evaluate(data, label="y", prediction="d", metrics=["recall"], slices=["sex"])
+>>> gaps(result, ["sex"], within=0.5).select("across", "value", "lowest", "highest", "finding").row(0)
+('sex', 0.3, 'sex=m', 'sex=f', 'flagged; certified within 0.5')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.adjust import benjamini_hochberg, holm
+from evalkit.errors import ConfigError
+from evalkit.fairness.disparities import chosen
+from evalkit.fairness.families import families
+from evalkit.fairness.group_gap import Gap
+from evalkit.fairness.joint import group_values
+from evalkit.results import Result
+from evalkit.slicing.spec import slice_text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Within = float | Mapping[str, float] | None
+_NAN = float("nan")
+
+
+def gaps(
+    result: Result,
+    protected: Any,
+    *,
+    control: Any = (),
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
+    min_rows: int | None = None,
+    within: Within = None,
+) -> pl.DataFrame:
+    """Returns the table of the largest gap of each metric between the groups of each family.
+
+    Args:
+        result: an evaluation with slices by the protected attributes.
+        protected: attributes, and lists of them for crosses.
+        control: features that groups are compared within.
+        metrics: names of the result's metrics; None: those with an interval that are no counts.
+        level: confidence of each gap's bounds.
+        min_rows: groups with a smaller support are left out, and named; None: the result's.
+        within: how large a gap may be, in each metric or by its name; says which gaps are certified to be so small.
+
+    Returns:
+        A row for each model, family and metric. `value` is the highest minus the lowest group's value, `low` and `high`
+        its bounds, which hold for all pairs of groups at once; `ratio` the lowest over the highest. `p_value` tests
+        that all groups are alike, `p_adjusted` (Holm) and `q_value` (Benjamini and Hochberg) are over the model's
+        table. A gap is `flagged` if its q-value is under 1 - level and its bounds leave 0 out, `certified` if its upper
+        bound is at most `within`; `finding` says both, or what is not known.
+
+    Raises:
+        ConfigError: an attribute or a metric is not there, or `within` is not positive.
+    """
+    import polars as pl
+
+    limits = _limits(within)
+    frames = []
+    for evaluation in result.evaluations:
+        found = families(evaluation, protected, control)
+        names = chosen(evaluation, metrics)
+        unknown = [name for name in limits if name and name not in names]
+        if unknown:
+            raise ConfigError(f'within names "{unknown[0]}", which is not among the metrics that are compared.')
+        of_metrics = (group_values(evaluation, name, found, min_rows) for name in names)
+        rows = [_row(evaluation.model, Gap.of(values), level, limits) for each in of_metrics for values in each]
+        frames.append(_judged(pl.DataFrame(rows), level))
+    return pl.concat(frames)
+
+
+def _limits(within: Within) -> Mapping[str, float]:
+    """Returns how large gaps may be by the metric's name, or for all under an empty one."""
+    limits = {"": within} if isinstance(within, int | float) else dict(within or {})
+    for limit in limits.values():
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            raise ConfigError(f"within is how large a gap may be, a number above 0, not {limit!r}.")
+    return limits
+
+
+def _row(model: str, gap: Gap, level: float, limits: Mapping[str, float]) -> dict[str, Any]:
+    values, alpha = gap.values, 1 - level
+    family, e = values.family, values.estimate
+    compared = gap.pairs is not None
+    low, high = gap.interval(alpha)
+    ratio_low, ratio_high = gap.ratio_interval(alpha)
+    ends = [family.groups[place] for place in gap.extremes] if compared else [(), ()]
+    left = [
+        g for g, held, unknown in zip(family.groups, values.held, family.unknown, strict=True) if not held | unknown
+    ]
+    limit = limits.get(values.name, limits.get("", _NAN))
+    status = "ok" if np.isfinite(low) else "undefined" if not np.isfinite(e.value[1:]).any() else "too_few_rows"
+    return {
+        "model": model,
+        "slice": slice_text(family.level),
+        "metric": values.name,
+        "across": family.across,
+        "value": gap.value,
+        "low": low,
+        "high": high,
+        "level": level,
+        "method": gap.difference.method if gap.difference is not None else "none",
+        "lowest": slice_text(ends[0]) if compared else "",
+        "highest": slice_text(ends[1]) if compared else "",
+        "ratio": gap.ratio,
+        "ratio_low": ratio_low,
+        "ratio_high": ratio_high,
+        "p_value": gap.p_value,
+        "detectable": gap.detectable(alpha),
+        "within": limit,
+        "groups": len(gap.held),
+        "rows": int(e.rows[0]),
+        "support": int(e.support[gap.held].min()) if compared else 0,
+        "left_out": "; ".join(slice_text(key) for key in left),
+        "status": status,
+        "approximate": bool(values.approximate[gap.held].any()),
+        "note": "; ".join(dict.fromkeys(values.notes[place] for place in gap.held if values.notes[place])),
+        "slice_key": [{"column": column, "value": value} for column, value in family.level],
+    }
+
+
+def _judged(frame: pl.DataFrame, level: float) -> pl.DataFrame:
+    """Adds what is shown of each gap."""
+    import polars as pl
+
+    p = frame["p_value"].to_numpy()
+    q = benjamini_hochberg(p)
+    with np.errstate(invalid="ignore"):
+        flagged = (q < 1 - level) & (frame["low"].to_numpy() > 0)
+        certified = frame["high"].to_numpy() <= frame["within"].to_numpy()
+    rows = zip(flagged, certified, frame["within"], frame["status"], frame["detectable"], strict=True)
+    return frame.with_columns(
+        pl.Series("p_adjusted", holm(p)),
+        pl.Series("q_value", q),
+        pl.Series("flagged", flagged),
+        pl.Series("certified", certified & frame["within"].is_not_nan().to_numpy()),
+        pl.Series("finding", [_finding(*row) for row in rows], dtype=pl.String),
+    )
+
+
+def _finding(flagged: bool, certified: bool, within: float, status: str, detectable: float) -> str:
+    """Says what is shown of a gap, in a few words."""
+    if status != "ok":
+        return "too few rows" if status == "too_few_rows" else "undefined"
+    shown = ["flagged"] if flagged else []
+    shown += [f"certified within {within:g}"] if certified else []
+    return "; ".join(shown) or f"not shown; gaps from {detectable:.2g} on would be"
