@@ -85,6 +85,9 @@ def evaluate(
         str | None, typer.Option(metavar="SQL", help="Only rows for which this is true: \"country = 'de'\".")
     ] = None,
     label: Annotated[str | None, column("--label", "Labels.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=COLUMN", help="Several labels to judge against; repeat.")
+    ] = None,
     score: Annotated[
         list[str] | None, column("--score", "Scores of the positive class; repeat for more models.")
     ] = None,
@@ -148,6 +151,7 @@ def evaluate(
 
     flags = {
         "label": label,
+        "labels": labels,
         "score": score,
         "prediction": prediction,
         "name": name,

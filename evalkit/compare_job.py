@@ -65,6 +65,8 @@ def compared(config: Config, step: Callable[[str], None]) -> Comparison:
             "Name the data or a folder of results: `evalkit compare predictions.parquet --label y --baseline old "
             "--candidate new`, or data: in evalkit.yaml."
         )
+    if config.labels is not None:
+        raise ConfigError("Models are compared on one label: give label, not labels.")
     if asked.baseline is None:
         raise ConfigError("Name the baseline: --baseline COLUMN, or baseline: under compare: in evalkit.yaml.")
     margins: dict[str, Any] = {

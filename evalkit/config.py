@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evalkit import money
 from evalkit.config_errors import sentence
 from evalkit.errors import ConfigError, UsageError, listing
-from evalkit.gates.rules import Bounds, GateSettings, MetricRule, RuleError, WaiverSettings, check
+from evalkit.gates.rules import RULE_SETTINGS, Bounds, Disparity, GateSettings, RuleError, WaiverSettings, check
 from evalkit.yaml_lines import Place, line_of, read
 
 DEFAULT_FILE = "evalkit.yaml"
@@ -134,6 +134,9 @@ class Config(_Settings):
         default=None, description="Rows for which this is not true are left out: country = 'de'."
     )
     label: Column | None = Field(default=None, description="The column of labels.")
+    labels: dict[Column, Column] | None = Field(
+        default=None, min_length=1, description="Several columns of labels by name, each judged against."
+    )
     score: Column | None = Field(default=None, description="The column of scores of the positive class.")
     prediction: Column | None = Field(default=None, description="The column of decisions, or of predicted numbers.")
     models: list[Model] | None = Field(
@@ -306,6 +309,8 @@ def schema() -> dict[str, Any]:
 def _choices(place: Place) -> list[str]:
     """Returns the settings that may stand at a place."""
     names = [part for part in place if isinstance(part, str)]
+    if names and names[-1] == "rules":
+        return list(RULE_SETTINGS)
     return list((_INNER[names[-1]] if names else Config).model_fields)
 
 
@@ -316,7 +321,7 @@ _INNER: dict[str, type[BaseModel]] = {
     "costs": Costs,
     "compare": Compare,
     "gate": GateSettings,
-    "rules": MetricRule,
+    "disparity": Disparity,
     "waivers": WaiverSettings,
     "value": Bounds,
     "delta": Bounds,

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -58,6 +58,7 @@ def evaluate(
     data: Any,
     *,
     label: str | None = None,
+    labels: Mapping[str, str] | None = None,
     score: str | None = None,
     prediction: str | None = None,
     model: Any = None,
@@ -100,6 +101,8 @@ def evaluate(
             database with `sql`, a Polars, pandas or Arrow table, a LazyFrame, a mapping of arrays, or an iterator of
             batches.
         label: the column of labels: 0 and 1 or booleans, other values with `positive`; numbers in regression.
+        labels: instead several columns of labels by what they are called, such as `{"cost": "dear", "need": "ill"}`:
+            the same outputs are judged against each, as models named `NAME on cost` and `NAME on need`.
         score: the column of scores of the positive class.
         prediction: the column of decisions, or of predicted numbers.
         model: instead of columns, anything with `predict_proba` or `predict`, called on `features`.
@@ -136,6 +139,10 @@ def evaluate(
     Raises:
         UsageError: the call, a setting or the data are wrong; one sentence says what.
     """
+    if labels is not None:
+        return _of_labels(
+            labels, label, data, {k: v for k, v in locals().items() if k not in ("data", "label", "labels")}
+        )
     started = time.perf_counter()
     say = progress or _silent
     _require_counts(workers=workers, chunk_rows=chunk_rows, budget_bytes=budget_bytes)
@@ -196,6 +203,26 @@ def evaluate(
         evaluation = replace(evaluation, seconds=seconds)
     say("estimating")
     return Result((evaluation.suppress() if suppress_below else evaluation,))
+
+
+def _of_labels(labels: Mapping[str, str], label: str | None, data: Any, asked: dict[str, Any]) -> Result:
+    """Returns the same outputs judged against each of several labels, in one result."""
+    if label is not None:
+        raise UsageError("Give label= or labels=, not both.")
+    if not labels:
+        raise ConfigError('labels names columns by what they are called, such as {"cost": "dear", "need": "ill"}.')
+    if isinstance(data, Iterator):
+        raise UsageError("Batches can be read only once, and several labels read them again: give a table or files.")
+    name, unfinished = asked.pop("name"), asked.pop("unfinished")
+    title = name or asked["score"] or asked["prediction"] or "data"
+    found: Result | None = None
+    for called, column in labels.items():
+        folder = None if unfinished is None else Path(unfinished) / called
+        one = evaluate(data, label=column, name=f"{title} on {called}", unfinished=folder, **asked)
+        found = one if found is None else found | one
+    if found is None:
+        raise ConfigError("labels is empty.")
+    return found
 
 
 def _require_counts(**counts: Any) -> None:

@@ -97,11 +97,32 @@ def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *
     given = {name: value for name, value in flags.items() if value is not None and value != []}
     if data:
         given["data"] = list(data)
+    if "labels" in given:
+        given |= {"labels": named_columns(given["labels"], "--labels"), "label": None}
+    elif "label" in given:
+        given["labels"] = None
     if given.get("workers", 1) < 1:
         from evalkit.errors import ConfigError
 
         raise ConfigError(f"--workers is at least 1, not {given['workers']}.")
     return config.model_copy(update=_bootstrap(_models(given, config), config))
+
+
+def named_columns(written: Sequence[str], flag: str) -> dict[str, str]:
+    """Returns columns by name from `NAME=COLUMN`.
+
+    >>> named_columns(["cost=dear", "need=ill"], "--labels")
+    {'cost': 'dear', 'need': 'ill'}
+    """
+    from evalkit.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for item in written:
+        name, equals, column = item.partition("=")
+        if not (name and equals and column):
+            raise ConfigError(f'{flag} takes NAME=COLUMN, such as need=ill, not "{item}".')
+        found[name] = column
+    return found
 
 
 def _models(given: dict[str, Any], config: Config) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from evalkit.config_errors import sentence
 from evalkit.errors import ConfigError, UsageError, listing, nearest
 from evalkit.gates import ledger as gates_ledger
 from evalkit.gates.decide import Asked, decided
-from evalkit.gates.questions import NO_BASELINE, Run, meant, of_metric
-from evalkit.gates.rules import Bounds, GateSettings, MetricRule, RuleError, WaiverSettings, check
+from evalkit.gates.questions import NO_BASELINE, Run, meant, of_rule
+from evalkit.gates.rules import RULE_SETTINGS, Bounds, Disparity, GateSettings, RuleError, WaiverSettings, check
 from evalkit.gates.verdict import Outcome, RuleOutcome, Verdict, Waiver
 from evalkit.pairing import Pair, pair, same_outputs
 from evalkit.results import Evaluation, Result, load
@@ -151,7 +151,9 @@ def _validated(model: type[_Model], raw: Any, lines: dict[Place, int], file: str
 def choices(place: Place) -> list[str]:
     """Returns the settings that may stand at a place inside `gate:`."""
     names = [part for part in place if isinstance(part, str)]
-    inner: dict[str, type[BaseModel]] = {"rules": MetricRule, "waivers": WaiverSettings}
+    inner: dict[str, type[BaseModel]] = {"waivers": WaiverSettings, "disparity": Disparity}
+    if names and names[-1] == "rules":
+        return list(RULE_SETTINGS)
     return list((inner.get(names[-1], Bounds) if names else GateSettings).model_fields)
 
 
@@ -178,7 +180,7 @@ def outcomes(settings: GateSettings, run: Run) -> list[RuleOutcome]:
     """Returns the outcome of each rule of a gate, waivers left aside."""
     asked = []
     for rule in settings.rules:
-        questions = of_metric(rule, run)
+        questions = of_rule(rule, run)
         asked.append(Asked(rule, (), questions) if isinstance(questions, str) else Asked(rule, tuple(questions)))
     missing: Outcome = {"fail": "fail", "skip": "skipped", "pass": "pass"}[settings.on_missing_baseline]  # type: ignore[assignment]
     found = decided(asked, run, settings.alpha)

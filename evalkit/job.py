@@ -75,7 +75,8 @@ def explain(config: Config, *, quiet: bool, options: Sequence[str] = ()) -> None
         texts = []
         for model in config.evaluated():
             step(f"looking at the data for {model.title}")
-            asked = {**settings(config), "score": model.score, "prediction": model.prediction, "name": model.title}
+            asked = {**settings(config), "label": config.label or next(iter((config.labels or {}).values()), None)}
+            asked |= {"score": model.score, "prediction": model.prediction, "name": model.title}
             texts.append(plan(data_of(config), **asked, engine=config.engine))
     out("\n\n".join(texts))
 
@@ -123,7 +124,7 @@ def evaluated(
     from evalkit.evaluate import evaluate
 
     data = data_of(config)
-    shared = {**settings(config), "keep_rows": config.rows, "engine": engine}
+    shared = {**settings(config), "labels": config.labels, "keep_rows": config.rows, "engine": engine}
     result: Result | None = None
     for model in models:
         words = f" {model.title}" if len(models) > 1 else ""
@@ -259,8 +260,10 @@ def _check(config: Config) -> None:
         raise ConfigError(
             "Name the data: `evalkit evaluate predictions.parquet --label y --score p`, or data: in evalkit.yaml."
         )
-    if config.label is None and config.metrics is None:
+    if config.label is not None and config.labels is not None:
+        raise ConfigError("Give label or labels, not both.")
+    if config.label is None and config.labels is None and config.metrics is None:
         raise ConfigError("Name the column of labels: --label COLUMN, or label: in evalkit.yaml.")
     lacking = [m for m in config.evaluated() if m.score is None and m.prediction is None]
-    if config.label is not None and lacking:
+    if (config.label or config.labels) and lacking:
         raise ConfigError("Name the column of scores (--score COLUMN) or of predictions (--prediction COLUMN).")

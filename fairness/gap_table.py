@@ -81,7 +81,7 @@ def _limits(within: Within) -> Mapping[str, float]:
     """Returns how large gaps may be by the metric's name, or for all under an empty one."""
     limits = {"": within} if isinstance(within, int | float) else dict(within or {})
     for limit in limits.values():
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+        if not limit > 0:
             raise ConfigError(f"within is how large a gap may be, a number above 0, not {limit!r}.")
     return limits
 

@@ -106,7 +106,8 @@ class Gap:
         low, high = self.difference.interval(self._each(alpha))
         most = float(np.maximum(high, -low).max()) if self.difference.testable.all() else float("nan")
         width = self.values.estimate.metric.range[1] - self.values.estimate.metric.range[0]
-        return max(float(np.nanmax(np.maximum(low, -high))), 0.0), min(most, width)
+        least = float(np.fmax.reduce(np.maximum(low, -high)))
+        return float(np.maximum(least, 0.0)), float(np.minimum(most, width))
 
     def ratio_interval(self, alpha: float) -> tuple[float, float]:
         """Returns the bounds of the true ratio of the lowest to the highest value."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.slicing.spec import SliceKey, slice_text
 from evalkit.tabulate import keys_series
@@ -82,7 +82,7 @@ def table(measures: Sequence[Measure], model: str) -> pl.DataFrame:
     import polars as pl
 
     keys = [m.slice_key for m in measures]
-    columns = {
+    columns: dict[str, tuple[Any, list[Any]]] = {
         "model": (pl.String, [model] * len(measures)),
         "slice": (pl.String, [slice_text(key) for key in keys]),
         "metric": (pl.String, [m.name for m in measures]),

@@ -95,7 +95,8 @@ def _joined(
 ) -> Evaluation:
     """Adds the slices of an attribute, and of its cross with the control features."""
     own = SliceSet((Dimension(attribute),))
-    sets, keys = [own], [tuple(((attribute, group),) for group, _ in parts)]
+    sets = [own]
+    keys: list[tuple[SliceKey, ...]] = [tuple(((attribute, group),) for group, _ in parts)]
     if control is not None:
         of_levels = [[(*key, (attribute, group)) for key in part.plan.keys[1]] for group, part in parts]
         sets.append(SliceSet((*control.dimensions, *own.dimensions)))
@@ -107,8 +108,7 @@ def _joined(
         name: _stacked([(old, np.arange(len(plan.slices))), *((p.sums[name], at) for (_, p), at in places)], size)
         for name, old in evaluation.sums.items()
     }
-    made: tuple[tuple[SliceKey, ...], ...] = tuple(keys)
-    return replace(evaluation, plan=Plan((*plan.slice_sets, *sets), (*plan.keys, *made)), sums=sums)
+    return replace(evaluation, plan=Plan((*plan.slice_sets, *sets), (*plan.keys, *keys)), sums=sums)
 
 
 def _places(start: int, parts: Sequence[tuple[str, Evaluation]]) -> list[tuple[tuple[str, Evaluation], Any]]:

@@ -35,10 +35,10 @@ def pooled(result: Result, protected: Any, below: int, control: Any = ()) -> Res
         control: features that groups are compared within.
 
     Raises:
-        ConfigError: `below` is no whole number of at least 0, or a list puts rows in several groups.
+        ConfigError: `below` is under 0, or a list puts rows in several groups.
     """
-    if isinstance(below, bool) or not isinstance(below, int) or below < 0:
-        raise ConfigError(f"pool_below is a whole number of rows of at least 0, not {below!r}.")
+    if below < 0:
+        raise ConfigError(f"pool_below is a number of rows of at least 0, not {below!r}.")
     made = [_pooled(evaluation, protected, below, control) for evaluation in result.evaluations]
     return Result(made) if any(new is not old for new, old in zip(made, result.evaluations, strict=True)) else result
 

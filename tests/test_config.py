@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from evalkit.config import Bootstrap, Compare, Config, Costs, Intervals, Model, beside, load, parse, schema
 from evalkit.errors import ConfigError
-from evalkit.gates.rules import GateSettings, MetricRule, WaiverSettings
+from evalkit.gates.rules import Disparity, DisparityRule, GateSettings, MetricRule, WaiverSettings
 
 DOCS = (Path(__file__).resolve().parents[1] / "docs" / "config.md").read_text(encoding="utf-8")
 
@@ -103,7 +103,7 @@ def test_every_setting_is_documented(settings: type[BaseModel]) -> None:
     assert [name for name in settings.model_fields if f"`{name}`" not in DOCS] == []
 
 
-@pytest.mark.parametrize("settings", [GateSettings, MetricRule, WaiverSettings])
+@pytest.mark.parametrize("settings", [GateSettings, MetricRule, DisparityRule, Disparity, WaiverSettings])
 def test_every_setting_of_a_gate_is_documented(settings: type[BaseModel]) -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "gate.md").read_text(encoding="utf-8")
     assert [name for name in settings.model_fields if f"`{name}`" not in page] == []

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.errors import nearest
 from evalkit.gates.families import MOST_JOINT, Levels, by_holm, by_largest, correlations
 from evalkit.gates.joint import influence
 from evalkit.gates.questions import Question, Run
-from evalkit.gates.rules import MetricRule
+from evalkit.gates.rules import DisparityRule, MetricRule
 from evalkit.gates.verdict import Claim, Decision, Finding, Outcome, RuleOutcome
 
 if TYPE_CHECKING:
@@ -33,11 +32,14 @@ if TYPE_CHECKING:
 _ORDER: Mapping[str, int] = {"fail": 0, "insufficient": 1, "undecided": 2, "pass": 3}
 
 
+AnyRule = MetricRule | DisparityRule
+
+
 @dataclass(frozen=True)
 class Asked:
     """A rule and its questions; `why` says why there are none."""
 
-    rule: MetricRule
+    rule: AnyRule
     questions: tuple[Question, ...] = ()
     why: str = ""
 
@@ -100,7 +102,7 @@ def _correlation(questions: Sequence[Question], run: Run) -> Floats | None:
     return correlations(found)
 
 
-def _p_beyond(question: Question, rule: MetricRule) -> Floats:
+def _p_beyond(question: Question, rule: AnyRule) -> Floats:
     """Returns one-sided p-values of lying beyond the bound, [places]; NaN where the question cannot be answered."""
     test = question.contrast.below if question.side == "at least" else question.contrast.above
     enough = question.support[question.places] >= rule.min_rows
@@ -134,7 +136,7 @@ def _outcome(one: Asked, run: Run, levels: Mapping[tuple[int, int], Levels], ind
     outcome, why = _of_rule(rule.claimed, findings, one.why)
     return RuleOutcome(
         name=rule.title,
-        kind="metric",
+        kind=rule.kind,
         claim=rule.claimed,
         outcome=outcome,
         findings=findings,
@@ -160,17 +162,17 @@ def _of_rule(claim: Claim, findings: Sequence[Finding], why: str) -> tuple[Outco
 
 
 def _findings(
-    question: Question, rule: MetricRule, run: Run, level: Levels | None, alpha: float
+    question: Question, rule: AnyRule, run: Run, level: Levels | None, alpha: float
 ) -> list[tuple[float, Finding]]:
     """Returns a finding for each slice, with the p-value of lying beyond the bound to rank it by."""
     answers = _answers(question, rule, level, alpha)
-    found = [(np.nan, _missing(question, rule, name, run.texts)) for name in question.missing]
+    found = [(np.nan, _missing(question, rule, name, why)) for name, why in question.missing]
     for i, place in enumerate(question.places.tolist()):
         found.append((float(answers.beyond[i]), _finding(question, rule, run, answers, i, place)))
     return found
 
 
-def _answers(question: Question, rule: MetricRule, level: Levels | None, alpha: float) -> _Answers:
+def _answers(question: Question, rule: AnyRule, level: Levels | None, alpha: float) -> _Answers:
     contrast, places = question.contrast, question.places
     alphas = np.full(len(question.rows), alpha)
     if level is not None:
@@ -189,7 +191,7 @@ def _answers(question: Question, rule: MetricRule, level: Levels | None, alpha: 
     )
 
 
-def _finding(question: Question, rule: MetricRule, run: Run, answers: _Answers, i: int, place: int) -> Finding:
+def _finding(question: Question, rule: AnyRule, run: Run, answers: _Answers, i: int, place: int) -> Finding:
     outcome, why = _decision(rule, question, answers, i, place)
     text, certify = run.texts[place], rule.claimed == "certify"
     finding = Finding(
@@ -225,8 +227,7 @@ def _finding(question: Question, rule: MetricRule, run: Run, answers: _Answers, 
     )
 
 
-def _missing(question: Question, rule: MetricRule, name: str, texts: Sequence[str]) -> Finding:
-    near = nearest(name, texts)
+def _missing(question: Question, rule: AnyRule, name: str, why: str) -> Finding:
     return Finding(
         subject=f"{question.metric} on {name}",
         quantity=question.quantity,
@@ -236,12 +237,12 @@ def _missing(question: Question, rule: MetricRule, name: str, texts: Sequence[st
         bound=question.bound,
         side=question.side,
         outcome="insufficient" if rule.claimed == "certify" else "undecided",
-        why="there is no such slice in the data" + (near and f".{near}"),
+        why=why,
         unit=question.unit,
     )
 
 
-def _why(question: Question, rule: MetricRule, place: int) -> str:
+def _why(question: Question, rule: AnyRule, place: int) -> str:
     """Says why a question cannot be answered; empty where it can."""
     if np.isnan(question.contrast.value[place]):
         return "undefined"
@@ -251,7 +252,7 @@ def _why(question: Question, rule: MetricRule, place: int) -> str:
     return "" if rule.evidence == "point" else question.contrast.why[place]
 
 
-def _decision(rule: MetricRule, question: Question, answers: _Answers, i: int, place: int) -> tuple[Decision, str]:
+def _decision(rule: AnyRule, question: Question, answers: _Answers, i: int, place: int) -> tuple[Decision, str]:
     """Decides one question by the interval that is printed; what cannot be answered never passes, and says why."""
     unanswered: Decision = "insufficient" if rule.claimed == "certify" else "undecided"
     why = _why(question, rule, place)

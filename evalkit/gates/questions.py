@@ -17,8 +17,9 @@ from evalkit import interval
 from evalkit.collect import GROUPS
 from evalkit.contrast import Contrast, replicated
 from evalkit.deltas import REPLICATES, Delta, deltas
+from evalkit.errors import nearest
 from evalkit.estimate import Estimate, estimate
-from evalkit.gates.rules import MetricRule, matches
+from evalkit.gates.rules import DisparityRule, MetricRule, matches
 from evalkit.gates.verdict import Side
 from evalkit.metric import Metric
 from evalkit.money import unit_of
@@ -51,7 +52,7 @@ class Question:
         baseline: the baseline's values; NaN without one.
         candidate: the candidate's values.
         unit: of the quantity; empty for plain numbers.
-        missing: slices that were named and are not there.
+        missing: what was asked about and cannot be, and why: slices that are not there, groups with too few rows.
     """
 
     metric: str
@@ -65,7 +66,7 @@ class Question:
     baseline: Floats
     candidate: Floats
     unit: str = ""
-    missing: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,15 @@ def values(evaluation: Evaluation, metric: Metric) -> tuple[Estimate, Contrast]:
     error = np.sqrt(e.variance)
     error = np.where(error > 0, error, np.nan)
     return e, Contrast(e.value, lambda alpha: interval.ends(e, alpha, deff), metric.kind, error, degrees, bare)
+
+
+def of_rule(rule: MetricRule | DisparityRule, run: Run) -> list[Question] | str:
+    """Returns a rule's questions; or why there are none."""
+    if isinstance(rule, DisparityRule):
+        from evalkit.gates.disparity import of_disparity
+
+        return of_disparity(rule, run)
+    return of_metric(rule, run)
 
 
 def of_metric(rule: MetricRule, run: Run) -> list[Question] | str:
@@ -190,14 +200,15 @@ def meant(written: str, evaluation: Evaluation) -> str | None:
 NO_BASELINE = "there is no baseline to compare with"
 
 
-def _places(rule: MetricRule, run: Run) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Returns the slices that a rule asks about, and those it names that are not there."""
+def _places(rule: MetricRule, run: Run) -> tuple[NDArray[np.int64], tuple[tuple[str, str], ...]]:
+    """Returns the slices that a rule asks about, and those it names that are not there, with the reason."""
     found: dict[int, None] = {}
     missing = []
     for text in rule.wanted:
         places = _matching(text, run.keys, run.texts)
         if not places:
-            missing.append(text)
+            near = nearest(text, run.texts)
+            missing.append((text, "there is no such slice in the data" + (near and f".{near}")))
         found.update(dict.fromkeys(places))
     return np.array(sorted(found), dtype=np.int64), tuple(missing)
 

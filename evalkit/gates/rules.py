@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from evalkit.errors import ConfigError, UsageError, listing, nearest
@@ -75,6 +75,8 @@ class Rule(_Settings):
 
 class MetricRule(Rule):
     """A bound on a metric, or on its difference to the baseline, in some slices."""
+
+    kind: ClassVar[str] = "metric"
 
     metric: Text = Field(description="The metric's name, such as roc_auc or precision@0.7.")
     slices: Text | Annotated[list[Text], Field(min_length=1)] = Field(
@@ -249,6 +251,85 @@ def _literal_brackets(pattern: str) -> str:
     return "".join({"[": "[[]", "?": "[?]"}.get(character, character) for character in pattern)
 
 
+class Disparity(_Settings):
+    """A bound of how far groups of people may lie apart in a metric."""
+
+    metric: Text = Field(description="The metric's name, such as recall or positive_prediction_rate.")
+    across: Text | Annotated[list[Text], Field(min_length=1)] = Field(
+        description="The attribute whose groups are compared; a list is their cross. Slices must be by it."
+    )
+    difference: Number | None = Field(default=None, gt=0, description="The most that two groups may differ.")
+    ratio: Number | None = Field(
+        default=None, gt=0, le=1, description="The least that the lowest group's value over the highest's may be."
+    )
+    control: Text | Annotated[list[Text], Field(min_length=1)] | None = Field(
+        default=None, description="Features within whose levels groups are compared; slices must cross them."
+    )
+
+
+class DisparityRule(Rule):
+    """A bound of the largest gap between groups; it holds for all pairs of groups at once."""
+
+    disparity: Disparity = Field(description="What is bounded.")
+
+    kind: ClassVar[str] = "disparity"
+    listed: ClassVar[bool] = False
+
+    @property
+    def attributes(self) -> list[str]:
+        """The columns whose groups are compared."""
+        return [self.disparity.across] if isinstance(self.disparity.across, str) else list(self.disparity.across)
+
+    @property
+    def within(self) -> list[str]:
+        """The columns of the control features."""
+        control = self.disparity.control
+        return [] if control is None else [control] if isinstance(control, str) else list(control)
+
+    @property
+    def claimed(self) -> Claim:
+        """The claim, by default flag: with few rows no gap can be certified."""
+        return self.claim or "flag"
+
+    @property
+    def title(self) -> str:
+        """The rule's name, or what it asks."""
+        if self.name:
+            return self.name
+        asked = self.disparity
+        bound = f"difference <= {asked.difference:g}" if asked.ratio is None else f"ratio >= {asked.ratio:g}"
+        within = f" within {', '.join(self.within)}" if self.within else ""
+        return f"{asked.metric} across {', '.join(self.attributes)}: {bound}{within}"
+
+    def check(self, sets: Sequence[SliceSet] | None) -> None:
+        """Raises ConfigError for a rule that can never be evaluated; see `MetricRule.check`."""
+        from evalkit.metrics import find
+
+        asked = self.disparity
+        metric = find(asked.metric)
+        if (asked.difference is None) == (asked.ratio is None):
+            raise ConfigError("A disparity has one of difference and ratio.")
+        if metric.kind in ("none", "bootstrap"):
+            raise ConfigError(f'"{asked.metric}" has no analytic interval, so its gaps cannot be judged.')
+        if asked.ratio is not None and metric.range[0] < 0:
+            raise ConfigError(f'"{asked.metric}" may be negative, so ratios of it mean nothing: give a difference.')
+        if self.evidence == "point":
+            raise ConfigError("The largest of several noisy gaps is never 0: a disparity is judged by its interval.")
+        for names in [self.attributes] + ([self.within, [*self.within, *self.attributes]] if self.within else []):
+            self._check_set(names, sets)
+
+    def _check_set(self, names: Sequence[str], sets: Sequence[SliceSet] | None) -> None:
+        if sets is None:
+            return
+        known = [[d.name for d in s.dimensions] for s in sets if s.dimensions]
+        if list(names) not in known:
+            texts = [",".join(one) for one in known]
+            text = ",".join(names)
+            raise ConfigError(
+                f'No slices by "{text}".{nearest(text, texts)} Slices are by: {listing(texts) or "nothing"}.'
+            )
+
+
 class WaiverSettings(_Settings):
     """An override of one rule."""
 
@@ -256,6 +337,20 @@ class WaiverSettings(_Settings):
     who: Text = Field(description="Who is answerable.")
     why: Text = Field(description="The reason.")
     until: Day = Field(description="The last day on which it holds, such as 2027-01-31.")
+
+
+RULE_SETTINGS = (*MetricRule.model_fields, "disparity")
+
+
+def _kind(raw: object) -> str:
+    of_groups = isinstance(raw, DisparityRule) or (isinstance(raw, Mapping) and "disparity" in raw)
+    return "a rule on a disparity" if of_groups else "a rule on a metric"
+
+
+AnyRule = Annotated[
+    Annotated[MetricRule, Tag("a rule on a metric")] | Annotated[DisparityRule, Tag("a rule on a disparity")],
+    Discriminator(_kind),
+]
 
 
 class GateSettings(_Settings):
@@ -270,18 +365,18 @@ class GateSettings(_Settings):
     on_missing_baseline: Literal["fail", "skip", "pass"] = Field(
         default="fail", description="What a rule on a delta does without a baseline."
     )
-    rules: list[MetricRule] = Field(min_length=1, description="The rules.")
+    rules: list[AnyRule] = Field(min_length=1, description="The rules.")
     waivers: list[WaiverSettings] = Field(default_factory=list, description="Overrides, with who, why and until when.")
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics that rules are on."""
-        return list(dict.fromkeys(rule.metric for rule in self.rules))
+        """The metrics that rules on metrics are on."""
+        return list(dict.fromkeys(rule.metric for rule in self.rules if isinstance(rule, MetricRule)))
 
     @property
     def compares(self) -> bool:
         """Whether any rule needs a baseline."""
-        return any(rule.value is None for rule in self.rules)
+        return any(isinstance(rule, MetricRule) and rule.value is None for rule in self.rules)
 
 
 def check(settings: GateSettings, sets: Sequence[SliceSet] | None, today: dt.date | None = None) -> None:
