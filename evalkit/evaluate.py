@@ -66,7 +66,7 @@ def evaluate(
     weight: str | None = None,
     unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the contract's word
-    metrics: Sequence[str | Metric] | str | Metric | None = None,
+    metrics: Sequence[str | Metric] | Mapping[str, Sequence[str]] | str | Metric | None = None,
     costs: Costs | None = None,
     slices: Any = (),
     name: str | None = None,
@@ -110,7 +110,8 @@ def evaluate(
         weight: the column of sampling weights.
         unit: the column of what was sampled (a user); intervals are then clustered by it.
         id: the column that identifies a row, kept for paired comparisons.
-        metrics: names (`"precision@0.7"`) or metrics; None: a default set for the task.
+        metrics: names (`"precision@0.7"`) or metrics; None: a default set for the task; a mapping like
+            `DEFAULT_METRICS`: those of them that the data can give.
         costs: what each outcome costs; adds the metrics of cost.
         slices: columns, lists of columns for crosses, written forms, `ek.by(...)` and `ek.where(...)`.
         name: the model's name in the table; by default its column.
@@ -147,7 +148,8 @@ def evaluate(
     say = progress or _silent
     _require_counts(workers=workers, chunk_rows=chunk_rows, budget_bytes=budget_bytes)
     _check_settings(level, min_rows, suppress_below, intervals)
-    asked = _asked(metrics)
+    defaults = metrics if isinstance(metrics, Mapping) else DEFAULT_METRICS
+    asked = None if isinstance(metrics, Mapping) else _asked(metrics)
     sets = parse(slices)
     of_costs = [] if costs is None else costs.metrics()
     extra = tuple(dict.fromkeys(c for m in (*(asked or ()), *of_costs) for c in column_names(m.statistic)))
@@ -174,7 +176,7 @@ def evaluate(
         model=name or score or prediction or "data",
         columns=columns,
         slice_sets=sets,
-        choose=lambda checked, columns: resolve(asked, checked, columns, strict, of_costs),
+        choose=lambda checked, columns: resolve(asked, checked, columns, strict, of_costs, defaults),
         settings=settings,
         task=task,
         positive=positive,
@@ -387,7 +389,12 @@ def _predict(model: Any, features: pl.DataFrame, data: Any, task: Task | None) -
 
 
 def resolve(
-    asked: Sequence[Metric] | None, checked: Checked, columns: Columns, strict: bool, more: Sequence[Metric] = ()
+    asked: Sequence[Metric] | None,
+    checked: Checked,
+    columns: Columns,
+    strict: bool,
+    more: Sequence[Metric] = (),
+    defaults: Mapping[str, Sequence[str]] = DEFAULT_METRICS,
 ) -> list[tuple[str, Metric]]:
     """Returns the metrics, those asked for or the default ones and more, with names and bound thresholds.
 
@@ -396,7 +403,7 @@ def resolve(
     """
     rows = checked.rows
     if asked is None:
-        asked = [catalog.find(name) for name in _default_names(checked)]
+        asked = [catalog.find(name) for name in _default_names(checked, defaults)]
     asked = [*asked, *more]
     chosen: dict[str, Metric] = {}
     for metric in asked:
@@ -423,16 +430,16 @@ def resolve(
     return list(chosen.items())
 
 
-def _default_names(checked: Checked) -> list[str]:
+def _default_names(checked: Checked, defaults: Mapping[str, Sequence[str]]) -> list[str]:
     if checked.task == "regression":
-        return list(DEFAULT_METRICS["regression"])
+        return list(defaults["regression"])
     rows = checked.rows
     names: list[str] = []
     if rows.score is not None:
-        names += DEFAULT_METRICS["scores"]
-        names += DEFAULT_METRICS["probabilities"] if rows.probabilities else ()
+        names += defaults["scores"]
+        names += defaults["probabilities"] if rows.probabilities else ()
     decided = rows.prediction is not None or rows.probabilities
-    names += DEFAULT_METRICS["decisions"] if decided else ()
+    names += defaults["decisions"] if decided else ()
     return [name for name in dict.fromkeys(names) if decided or name != "prevalence"]
 
 

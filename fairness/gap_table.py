@@ -110,6 +110,8 @@ def _row(model: str, gap: Gap, level: float, limits: Mapping[str, float]) -> dic
         "method": gap.difference.method if gap.difference is not None else "none",
         "lowest": slice_text(ends[0]) if compared else "",
         "highest": slice_text(ends[1]) if compared else "",
+        "lowest_value": float(e.value[gap.held].min()) if compared else _NAN,
+        "highest_value": float(e.value[gap.held].max()) if compared else _NAN,
         "ratio": gap.ratio,
         "ratio_low": ratio_low,
         "ratio_high": ratio_high,

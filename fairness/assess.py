@@ -1,0 +1,267 @@
+"""Is a model fair: every protected group against a reference, the largest gaps, criteria, and what may be said of them.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> sex = np.repeat(["f", "m"], 500)
+>>> y = rng.integers(0, 2, 1000)
+>>> score = np.clip(rng.normal(0.35 + 0.3 * y - 0.15 * (sex == "f"), 0.2), 0, 1)
+>>> found = assess({"y": y, "p": score, "sex": sex}, protected=["sex"], label="y", score="p", within=0.3)
+>>> found.gaps.filter(metric="recall").select("lowest", "finding").row(0)
+('sex=f', 'flagged')
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evalkit.errors import ConfigError, UsageError
+from evalkit.evaluate import evaluate
+from evalkit.fairness import sentences
+from evalkit.fairness.disparities import Reference, disparities
+from evalkit.fairness.families import control_set, slice_sets
+from evalkit.fairness.gap_table import Within, gaps
+from evalkit.fairness.measure import Measure, table
+from evalkit.fairness.membership import Membership, with_membership
+from evalkit.fairness.pool import pooled
+from evalkit.results import Result
+from evalkit.slicing.spec import SliceSet, parse
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MIN_ROWS = 30
+DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
+    "scores": ("roc_auc",),
+    "probabilities": ("brier_score", "log_loss", "calibration_ratio"),
+    "decisions": (
+        "positive_prediction_rate",
+        "recall",
+        "false_positive_rate",
+        "precision",
+        "false_omission_rate",
+        "accuracy",
+    ),
+    "regression": ("mean_error", "mae", "rmse"),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of an assessment.
+
+    Attributes:
+        protected: the attributes and their crosses.
+        control: the cross of features that groups are compared within; None without one.
+        reference: what groups are compared with.
+        metrics: names of the metrics; None: those of the result.
+        within: how large gaps may be.
+        level: confidence of intervals that hold together.
+        min_rows: groups with a smaller support are in no gap.
+        pool_below: groups with fewer rows were pooled.
+    """
+
+    protected: tuple[SliceSet, ...]
+    control: SliceSet | None
+    reference: Reference
+    metrics: tuple[str, ...] | None
+    within: Within
+    level: float
+    min_rows: int
+    pool_below: int
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of the fairness of a model, or of several; tables are made when they are first asked for."""
+
+    result: Result
+    asked: Asked
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        asked = self.asked
+        names = None if asked.metrics is None else list(asked.metrics)
+        control = [] if asked.control is None else [asked.control]
+        return {"control": control, "metrics": names, "level": asked.level, "min_rows": asked.min_rows}
+
+    @functools.cached_property
+    def groups(self) -> pl.DataFrame:
+        """Each group against its reference; see `evalkit.fairness.disparities.disparities`."""
+        return disparities(self.result, list(self.asked.protected), reference=self.asked.reference, **self._shared)
+
+    @functools.cached_property
+    def gaps(self) -> pl.DataFrame:
+        """The largest gap of every attribute in every metric; see `evalkit.fairness.gap_table.gaps`."""
+        return gaps(self.result, list(self.asked.protected), within=self.asked.within, **self._shared)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Returns everything in one table, in the columns of results and comparisons.
+
+        Gaps are metrics of their own, such as `recall_difference@across=race`.
+        """
+        import polars as pl
+
+        of_gaps = (table(_of_gaps(self.gaps.filter(model=model)), model) for model in self.result.models)
+        return pl.concat([self.groups.drop("across", "reference"), *of_gaps], how="diagonal_relaxed")
+
+    def findings(self) -> list[str]:
+        """Returns what is shown, certified or not known, a sentence each, the most certain first."""
+        return sentences.findings(self.gaps, several=len(self.result.models) > 1)
+
+    def to_markdown(self) -> str:
+        """Returns a section for people, such as a model card takes up."""
+        return sentences.section(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns groups, gaps and findings as plain values; NaN is None."""
+        return {
+            "asked": {
+                "protected": [str(s) for s in self.asked.protected],
+                "control": None if self.asked.control is None else str(self.asked.control),
+                "reference": self.asked.reference
+                if isinstance(self.asked.reference, str)
+                else dict(self.asked.reference),
+                "level": self.asked.level,
+                "min_rows": self.asked.min_rows,
+                "pool_below": self.asked.pool_below,
+            },
+            "findings": self.findings(),
+            "gaps": _plain(self.gaps),
+            "groups": _plain(self.groups),
+        }
+
+    def to_json(self) -> str:
+        """Returns `to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def assess(
+    data: Any,
+    *,
+    protected: Any = (),
+    label: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    score: str | None = None,
+    prediction: str | None = None,
+    reference: Reference = "largest",
+    control: Any = (),
+    membership: Membership | None = None,
+    metrics: Sequence[str] | None = None,
+    within: Within = None,
+    level: float = 0.95,
+    min_rows: int = MIN_ROWS,
+    pool_below: int = 0,
+    slices: Any = (),
+    **more: Any,
+) -> Assessment:
+    """Assesses the fairness of one model's predictions.
+
+    Args:
+        data: as `ek.evaluate` takes it.
+        protected: attributes, and lists of them for crosses, as slices: `["sex", "race", ["sex", "race"]]`.
+        label: the column of labels.
+        labels: instead several, the same outputs being judged against each.
+        score: the column of scores.
+        prediction: the column of decisions, or of predicted numbers.
+        reference: what groups are compared with: `largest`, `best`, `overall`, `rest`, or groups by attribute.
+        control: features that groups are compared within.
+        membership: attributes that are known as probabilities: by attribute, each group's column.
+        metrics: names; None: selection, error and calibration rates, as far as the data have them.
+        within: how large a gap may be, in every metric or by its name: such gaps are certified.
+        level: confidence of intervals that hold for all groups of an attribute together.
+        min_rows: groups with a smaller support, such as few positives for recall, are in no gap.
+        pool_below: groups with fewer rows are one group, `other`.
+        slices: further slices of the result.
+        more: what else `ek.evaluate` takes, such as `unit`, `weight`, `model`, `costs`, `name`.
+
+    Raises:
+        UsageError: the call, a setting or the data are wrong; one sentence says what.
+    """
+    sets, levels = parse(protected), control_set(control)
+    known_as_probabilities = parse(list(membership or {}))
+    if not sets and not known_as_probabilities:
+        raise ConfigError("Name the protected attributes, such as protected=['sex', 'race'].")
+    columns = {"score": score, "prediction": prediction}
+    asked = {**columns, **more, "level": level}
+    asked |= {"label": label} if labels is None else {"labels": labels, "label": label}
+    of_metrics: Any = DEFAULT_METRICS if metrics is None else list(metrics)
+    wanted = [*slice_sets(sets, [levels] if levels else ()), *parse(slices)] if sets else parse(slices)
+    if membership:
+        if labels is not None or more.get("model") is not None:
+            raise UsageError("Membership as probabilities goes with one label and columns of outputs.")
+        result = with_membership(data, membership, control=levels, slices=wanted, metrics=of_metrics, **asked)
+    else:
+        result = evaluate(data, slices=list(dict.fromkeys(wanted)), metrics=of_metrics, **asked)
+    return assess_result(
+        result,
+        protected=[*sets, *known_as_probabilities],
+        reference=reference,
+        control=[levels] if levels else (),
+        within=within,
+        level=level,
+        min_rows=min_rows,
+        pool_below=pool_below,
+    )
+
+
+def assess_result(
+    result: Result,
+    *,
+    protected: Any,
+    reference: Reference = "largest",
+    control: Any = (),
+    metrics: Sequence[str] | None = None,
+    within: Within = None,
+    level: float = 0.95,
+    min_rows: int = MIN_ROWS,
+    pool_below: int = 0,
+) -> Assessment:
+    """Assesses the fairness of models that were evaluated, with slices by the protected attributes; see `assess`."""
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
+    sets = tuple(parse(protected))
+    if pool_below:
+        result = pooled(result, list(sets), pool_below, control)
+    names = None if metrics is None else tuple(metrics)
+    asked = Asked(sets, control_set(control), reference, names, within, level, min_rows, pool_below)
+    return Assessment(result, asked)
+
+
+def _of_gaps(frame: pl.DataFrame) -> list[Measure]:
+    """Returns gaps as numbers of the results table."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        shared = {
+            "across": row["across"],
+            "level": tuple((pair["column"], pair["value"]) for pair in row["slice_key"]),
+            "confidence": row["level"],
+            "method": row["method"],
+            "p_value": row["p_value"],
+            "rows": row["rows"],
+            "support": row["support"],
+            "status": row["status"],
+            "approximate": row["approximate"],
+            "note": "; ".join(part for part in (row["finding"], row["note"]) if part),
+        }
+        name, at, parameters = row["metric"].partition("@")
+        for kind, fair in (("difference", 0.0), ("ratio", 1.0)):
+            ends = ("value", "low", "high") if kind == "difference" else ("ratio", "ratio_low", "ratio_high")
+            value, low, high = (row[end] for end in ends)
+            found.append(
+                Measure(f"{name}_{kind}{at}{parameters}", value=value, low=low, high=high, fair=fair, **shared)
+            )
+    return found
+
+
+def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    import polars as pl
+
+    return (
+        frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+        .with_columns(pl.when(pl.col(pl.Float64).is_infinite()).then(None).otherwise(pl.col(pl.Float64)).name.keep())
+        .to_dicts()
+    )
