@@ -122,6 +122,35 @@ class Compare(_Settings):
         return [value] if isinstance(value, str) else value
 
 
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Fairness(_Settings):
+    """Whose treatment is assessed, and against what."""
+
+    protected: list[Slice] = Field(default_factory=list, description="Attributes and crosses, as slices are written.")
+    reference: Literal["largest", "best", "overall", "rest"] | dict[Column, Column] = Field(
+        default="largest", description="What groups are compared with, or a group for each attribute."
+    )
+    control: list[Slice] = Field(default_factory=list, description="Features within whose levels groups are compared.")
+    membership: dict[Column, dict[Column, Column]] | None = Field(
+        default=None, min_length=1, description="Attributes known as probabilities: each group's column."
+    )
+    metrics: list[Column] | None = Field(
+        default=None, min_length=1, description="Names; by default rates of selection, errors and calibration."
+    )
+    within: Limit | dict[Column, Limit] | None = Field(
+        default=None, description="How large a gap may be, for every metric or by name: what is certified."
+    )
+    min_rows: Whole = Field(default=30, ge=0, description="Groups with a smaller support are in no gap.")
+    pool_below: Whole = Field(default=0, ge=0, description="Groups with fewer rows are one group, other.")
+
+    @field_validator("protected", "control", "metrics", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class Config(_Settings):
     """What is evaluated, how, and where the results go."""
 
@@ -179,6 +208,7 @@ class Config(_Settings):
     cache: bool = Field(default=True, description="Whether compiled functions are kept for the next run.")
     costs: Costs | None = Field(default=None, description="What errors cost: adds the metrics of cost.")
     compare: Compare | None = Field(default=None, description="What candidates are compared with.")
+    fairness: Fairness | None = Field(default=None, description="Whose treatment is assessed, and against what.")
     gate: GateSettings | None = Field(default=None, description="The rules that a candidate must pass.")
     out: Column | None = Field(default=None, description="The folder that results are written into.")
     report: bool | None = Field(
@@ -320,6 +350,7 @@ _INNER: dict[str, type[BaseModel]] = {
     "bootstrap": Bootstrap,
     "costs": Costs,
     "compare": Compare,
+    "fairness": Fairness,
     "gate": GateSettings,
     "disparity": Disparity,
     "waivers": WaiverSettings,
@@ -337,6 +368,7 @@ def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
     checks: list[tuple[Place, Callable[[Any], object], Any]] = [
         *((("metrics", i), find, name) for i, name in enumerate(config.metrics or ())),
         *((("slices", i), lambda item: spec.parse([item]), item) for i, item in enumerate(config.slices)),
+        *_of_fairness(config),
         (("models",), Config.evaluated, config),
         *((("models", i), _check_model, model) for i, model in enumerate(config.models or ())),
     ]
@@ -346,6 +378,22 @@ def _check_names(config: Config, lines: dict[Place, int], file: str) -> None:
         except UsageError as error:
             raise ConfigError(f"{file}:{line_of(place, lines)}: {error}") from None
     _check_rules(config, lines, file)
+
+
+def _of_fairness(config: Config) -> list[tuple[Place, Callable[[Any], object], Any]]:
+    from evalkit.metrics import find
+    from evalkit.slicing import spec
+
+    asked = config.fairness or Fairness()
+    slices = [
+        (("fairness", name, i), item)
+        for name in ("protected", "control")
+        for i, item in enumerate(getattr(asked, name))
+    ]
+    return [
+        *((("fairness", "metrics", i), find, name) for i, name in enumerate(asked.metrics or ())),
+        *((place, lambda item: spec.parse([item]), item) for place, item in slices),
+    ]
 
 
 def _check_rules(config: Config, lines: dict[Place, int], file: str) -> None:

@@ -59,6 +59,24 @@ def compare_job(
     job.run(config.model_copy(update={"compare": asked}), overwrite=overwrite, form=form, quiet=quiet)
 
 
+def fairness_job(
+    file: str | None,
+    data: Sequence[str],
+    flags: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    form: Format,
+    quiet: bool,
+) -> None:
+    """Assesses fairness as the flags and the settings' file ask for."""
+    from evalkit import fairness_job as job
+
+    config = settings(None if file is None else Path(file), data, flags, quiet=quiet)
+    config = config.model_copy(update={"fairness": job.from_flags(asked, config.fairness)})
+    job.run(config, overwrite=overwrite, form=form, quiet=quiet)
+
+
 _OF_WRITING = ("cache", "out", "report")
 
 
@@ -108,8 +126,8 @@ def settings(file: Path | None, data: Sequence[str], flags: Mapping[str, Any], *
     return config.model_copy(update=_bootstrap(_models(given, config), config))
 
 
-def named_columns(written: Sequence[str], flag: str) -> dict[str, str]:
-    """Returns columns by name from `NAME=COLUMN`.
+def named_columns(written: Sequence[str], flag: str, form: str = "NAME=COLUMN, such as need=ill") -> dict[str, str]:
+    """Returns what stands after the equals sign by what stands before it.
 
     >>> named_columns(["cost=dear", "need=ill"], "--labels")
     {'cost': 'dear', 'need': 'ill'}
@@ -120,7 +138,7 @@ def named_columns(written: Sequence[str], flag: str) -> dict[str, str]:
     for item in written:
         name, equals, column = item.partition("=")
         if not (name and equals and column):
-            raise ConfigError(f'{flag} takes NAME=COLUMN, such as need=ill, not "{item}".')
+            raise ConfigError(f'{flag} takes {form}, not "{item}".')
         found[name] = column
     return found
 

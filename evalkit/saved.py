@@ -15,6 +15,7 @@ from evalkit.job import require_free, require_report, tell_written, written
 
 if TYPE_CHECKING:
     from evalkit.comparison import Comparison
+    from evalkit.fairness.assess import Assessment
     from evalkit.gates.verdict import Verdict
     from evalkit.results import Result
 
@@ -88,7 +89,8 @@ def report(folder: str, out: str | None, *, overwrite: bool, quiet: bool) -> Non
 
         aside = target.with_name(f".{target.name}.part")
         try:
-            write_report(result, aside, run=run, comparison=comparison, verdict=verdict)
+            assessment = _assessed(result, run)
+            write_report(result, aside, run=run, comparison=comparison, verdict=verdict, assessment=assessment)
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
@@ -110,6 +112,15 @@ def _compared(result: Result, run: Mapping[str, Any]) -> Comparison | None:
         margin_kind=made["margin_kind"],
         same_model=True,
     )
+
+
+def _assessed(result: Result, run: Mapping[str, Any]) -> Assessment | None:
+    """Returns the assessment of fairness that a run says it made; None where it made none."""
+    if not run.get("fairness"):
+        return None
+    from evalkit.fairness.assess import assess_result
+
+    return assess_result(result, **run["fairness"])
 
 
 def _verdict(folder: Path) -> Verdict | None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evalkit.comparison import Comparison
+    from evalkit.fairness.assess import Assessment
     from evalkit.gates.verdict import Verdict
     from evalkit.metric import Metric
 
@@ -56,6 +57,7 @@ def save(
     extra: Mapping[str, Any] | None = None,
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
+    assessment: Assessment | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes a result into a folder and returns it; on any failure nothing is left behind.
@@ -68,6 +70,7 @@ def save(
         extra: more to say in `run.json`.
         comparison: of these models, written beside them.
         verdict: of a gate, likewise.
+        assessment: of these models' fairness, likewise.
         texts: further files by name.
 
     Raises:
@@ -86,7 +89,10 @@ def save(
         if comparison is not None:
             run["comparison"] = _describe_comparison(comparison)
             run["files"] += _write_comparison(comparison, aside)
-        _finish(aside, run, result, comparison, verdict, report)
+        if assessment is not None:
+            run["fairness"] = assessment.asked.to_dict()
+            run["files"] += _write_assessment(assessment, aside)
+        _finish(aside, run, result, comparison, verdict, report, assessment)
     return target
 
 
@@ -130,13 +136,20 @@ def _finish(
     comparison: Comparison | None,
     verdict: Verdict | None,
     report: bool | None,
+    assessment: Assessment | None = None,
 ) -> None:
     """Writes the verdict, the report and last what was run."""
     from evalkit.gates.write import write
 
     if verdict is not None:
         run["files"] += write(verdict, aside)
-    if report is not False and _write_report(result, aside, run, comparison, verdict, required=report is True):
+    if report is not False and _write_report(
+        result,
+        aside,
+        run,
+        {"comparison": comparison, "verdict": verdict, "assessment": assessment},
+        required=report is True,
+    ):
         run["files"].append("report.html")
     run["files"] = sorted(run["files"])
     (aside / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
@@ -252,6 +265,14 @@ def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     return files
 
 
+def _write_assessment(assessment: Assessment, folder: Path) -> list[str]:
+    """Writes groups and gaps, as a table, as JSON and as a section for people."""
+    assessment.to_polars().write_parquet(folder / "fairness.parquet")
+    (folder / "fairness.json").write_text(assessment.to_json() + "\n", encoding="utf-8")
+    (folder / "fairness.md").write_text(assessment.to_markdown(), encoding="utf-8")
+    return ["fairness.parquet", "fairness.json", "fairness.md"]
+
+
 def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
     margins = comparison.margins
     return {
@@ -268,15 +289,14 @@ def _write_report(
     result: Result,
     folder: Path,
     run: Mapping[str, Any],
-    comparison: Comparison | None,
-    verdict: Verdict | None,
+    more: Mapping[str, Any],
     *,
     required: bool,
 ) -> bool:
     from evalkit.reports import write_report
 
     try:
-        write_report(result, folder / "report.html", run=run, comparison=comparison, verdict=verdict)
+        write_report(result, folder / "report.html", run=run, **more)
     except MissingExtra:
         if required:
             raise

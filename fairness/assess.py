@@ -73,6 +73,23 @@ class Asked:
     min_rows: int
     pool_below: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what was asked as plain values, that `assess_result` takes."""
+        return {
+            "protected": [_plain_set(s) for s in self.protected],
+            "control": [] if self.control is None else [_plain_set(self.control)],
+            "reference": self.reference if isinstance(self.reference, str) else dict(self.reference),
+            "metrics": None if self.metrics is None else list(self.metrics),
+            "within": dict(self.within) if isinstance(self.within, Mapping) else self.within,
+            "level": self.level,
+            "min_rows": self.min_rows,
+            "pool_below": self.pool_below,
+        }
+
+
+def _plain_set(of: SliceSet) -> list[str]:
+    return [str(dimension) for dimension in of.dimensions]
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -119,16 +136,7 @@ class Assessment:
     def to_dict(self) -> dict[str, Any]:
         """Returns groups, gaps and findings as plain values; NaN is None."""
         return {
-            "asked": {
-                "protected": [str(s) for s in self.asked.protected],
-                "control": None if self.asked.control is None else str(self.asked.control),
-                "reference": self.asked.reference
-                if isinstance(self.asked.reference, str)
-                else dict(self.asked.reference),
-                "level": self.asked.level,
-                "min_rows": self.asked.min_rows,
-                "pool_below": self.asked.pool_below,
-            },
+            "asked": self.asked.to_dict(),
             "findings": self.findings(),
             "gaps": _plain(self.gaps),
             "groups": _plain(self.groups),

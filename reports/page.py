@@ -33,6 +33,7 @@ from evalkit.reports.costs import costly, costs
 from evalkit.reports.curves import curves
 from evalkit.reports.deltas import deltas
 from evalkit.reports.differences import differences
+from evalkit.reports.fairness import fairness
 from evalkit.reports.flips import flips
 from evalkit.reports.forest import forest
 from evalkit.reports.part import Part, render, source
@@ -43,6 +44,7 @@ from evalkit.results import Result
 
 if TYPE_CHECKING:
     from evalkit.comparison import Comparison
+    from evalkit.fairness.assess import Assessment
     from evalkit.gates.verdict import Verdict
 
 
@@ -54,6 +56,7 @@ def write_report(
     run: Mapping[str, object] | None = None,
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
+    assessment: Assessment | None = None,
 ) -> Path:
     """Writes an evaluation, and what was compared and decided, as one HTML file and returns its path.
 
@@ -64,13 +67,14 @@ def write_report(
         run: what else is known of the run, such as `run.json`; shown in the last part.
         comparison: of the result's models; adds deltas and changed decisions.
         verdict: of a gate; comes first.
+        assessment: of the models' fairness; adds groups and gaps.
 
     Raises:
         MissingExtra: Plotly or Jinja is not installed.
         OutputError: the file cannot be written.
     """
     plotly()
-    made = parts(result, run, comparison, verdict)
+    made = parts(result, run, comparison, verdict, assessment)
     text = page(made, cells(result), title or _title(result, comparison))
     path = Path(path)
     try:
@@ -88,6 +92,7 @@ def parts(
     run: Mapping[str, object] | None = None,
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
+    assessment: Assessment | None = None,
 ) -> list[Part]:
     """Returns the parts of a report in the order a reviewer reads them."""
     return [
@@ -95,6 +100,7 @@ def parts(
         summary(result, comparison),
         *([] if comparison is None else [deltas(result, comparison), flips(result, comparison)]),
         *([costs(result, comparison)] if costly(result) else []),
+        *([] if assessment is None else [fairness(assessment)]),
         differences(result),
         forest(result),
         curves(result),
