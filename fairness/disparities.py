@@ -260,7 +260,7 @@ def _table(evaluation: Evaluation, rows: Sequence[_Rows], level: float) -> pl.Da
             "slice": pl.Series([slice_text(key) for key in keys], dtype=pl.String),
             "metric": each(lambda row, _: row.values.name, pl.String),
             "across": each(lambda row, _: row.values.family.across, pl.String),
-            "reference": each(lambda row, i: _reference_text(row.reference[i]), pl.String),
+            "reference": each(lambda row, i: reference_text(row.reference[i]), pl.String),
             "value": joined([e.value[1:] for e in estimates]),
             "low": joined([row.own[0] for row in rows]),
             "high": joined([row.own[1] for row in rows]),
@@ -283,5 +283,26 @@ def _note(row: _Rows, place: int) -> str:
     return "; ".join(note for note in (unknown, row.values.notes[place + 1]) if note)
 
 
-def _reference_text(key: SliceKey) -> str:
+def references(levels: Sequence[GroupValues], reference: Reference) -> SliceKey | None:
+    """Returns the group that others are compared with in all levels of the control features together.
+
+    None where there is none. A reference that is no group, `overall` or `rest`, is refused.
+    """
+    if reference in ("overall", "rest"):
+        raise ConfigError(f'Groups are averaged over levels against a group, not against "{reference}".')
+    found = [(values, _place(values, reference)) for values in levels if values.held.any()]
+    keys = [values.family.groups[place - 1] for values, place in found if place is not None]
+    if isinstance(reference, Mapping) and keys:
+        return keys[0]
+    rows: dict[SliceKey, float] = {}
+    for values, _ in found:
+        for place in np.flatnonzero(values.held):
+            e, key = values.estimate, values.family.groups[place]
+            amount = float(e.rows[1 + place]) if reference == "largest" else float(key in keys and keys.count(key))
+            rows[key] = rows.get(key, 0.0) + amount
+    return max(rows, key=lambda key: rows[key]) if rows else None
+
+
+def reference_text(key: SliceKey) -> str:
+    """Writes a reference for people."""
     return key[0][1] or "" if len(key) == 1 and key[0][0] == "" else slice_text(key) if key else ""

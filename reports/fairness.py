@@ -12,7 +12,7 @@ from evalkit.reports.part import Part, render
 if TYPE_CHECKING:
     from evalkit.fairness.assess import Assessment
 
-_WIDTH, _MARGIN = 150, 4
+_WIDTH, _MARGIN = 120, 4
 Row = Mapping[str, Any]
 
 
