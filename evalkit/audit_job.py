@@ -60,6 +60,7 @@ def run(asked: Asked, folder: str | None, *, overwrite: bool, form: Format, quie
     target = None if folder is None else Path(folder)
     if target is not None:
         require_free(target, overwrite=overwrite)
+    files: list[str] = []
     with progress(2, quiet=quiet) as step:
         step("counting applicants")
         audit = _audit(asked)

@@ -360,4 +360,5 @@ def by_chance(applicants: Integers, rate: float) -> float:
     0.98
     """
     drawn = np.random.default_rng(144).binomial(applicants, rate, (_DRAWS, len(applicants))) / applicants
-    return float(np.mean(drawn.min(axis=1) < _FIFTHS * drawn.max(axis=1)))
+    four_fifths_of_highest = _FIFTHS * drawn.max(axis=1) * (1 - 1e-12)  # exactly four fifths is not under it
+    return float(np.mean(drawn.min(axis=1) < four_fifths_of_highest))
