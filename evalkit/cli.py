@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from evalkit.cli_decide import add_commands
+from evalkit import cli_decide, cli_fairness
 from evalkit.console import Format
 from evalkit.exit_codes import DONE, guarded
 from evalkit.interrupts import INTERRUPTED, end_at_once
@@ -227,7 +227,8 @@ def schema() -> Job:
     return _print_schema
 
 
-add_commands(app)
+cli_decide.add_commands(app)
+cli_fairness.add_commands(app)
 
 
 def _print_schema() -> None:

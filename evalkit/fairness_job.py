@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from evalkit.results import Result
 
 _STEPS = 6
+_MOST_GROUPS = 30
 
 
 def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
@@ -106,13 +107,51 @@ def view(assessment: Assessment, form: Format) -> Callable[[], None]:
         return lambda: out(text)
     several = len(assessment.result.models) > 1
     gaps = assessment.gaps.to_dicts()
+    groups = _groups(assessment, several)
     findings = assessment.findings()
 
     def show() -> None:
         table(_headers(several), [_line(row, several) for row in gaps])
+        groups()
         out("")
         for sentence in findings:
             out(sentence)
+
+    return show
+
+
+def _groups(assessment: Assessment, several: bool) -> Callable[[], None]:
+    """Returns what prints the groups that are shown to differ from their reference."""
+    import polars as pl
+
+    from evalkit.show import interval, number
+
+    alpha = 1 - assessment.asked.level
+    words = f"from their reference (p < {alpha:.2g}, adjusted for its attribute's groups)"
+    shown = assessment.groups.filter(pl.col("p_adjusted").is_not_nan() & (pl.col("p_adjusted") < alpha))
+    rows = shown.sort("p_adjusted", maintain_order=True).to_dicts()
+    lines = [
+        [
+            *([row["model"]] if several else []),
+            row["slice"],
+            row["metric"],
+            number(row["candidate"]),
+            f"{number(row['baseline'])} {row['reference']}",
+            f"{row['delta']:+.4f} {interval(row['delta_low'], row['delta_high'])}",
+            number(row["p_adjusted"]),
+        ]
+        for row in rows[:_MOST_GROUPS]
+    ]
+    more = len(rows) - len(lines)
+
+    def show() -> None:
+        if not lines:
+            out(f"\nNo groups are shown to differ {words}.")
+            return
+        out(f"\nGroups shown to differ {words}:")
+        table([*(["model"] if several else []), "group", "metric", "value", "reference", "difference", "p"], lines)
+        if more:
+            out(f"... {more:,} more")
 
     return show
 

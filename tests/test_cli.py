@@ -422,7 +422,8 @@ def commands() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, command in getattr(typer.main.get_command(app), "commands").items():  # noqa: B009 - a group's
         inner = getattr(command, "commands", {"decide": command})
-        found |= {name if word == "decide" else f"{name} {word}": made for word, made in inner.items()}
+        own = ("decide", "assess")
+        found |= {name if word in own else f"{name} {word}": made for word, made in inner.items()}
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from evalkit.config import Bootstrap, Compare, Config, Costs, Intervals, Model, beside, load, parse, schema
+from evalkit.config import Bootstrap, Compare, Config, Costs, Fairness, Intervals, Model, beside, load, parse, schema
 from evalkit.errors import ConfigError
 from evalkit.gates.rules import Disparity, DisparityRule, GateSettings, MetricRule, WaiverSettings
 
@@ -98,7 +98,7 @@ def test_the_schema_knows_every_setting_and_no_other() -> None:
     assert made["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("settings", [Config, Model, Bootstrap, Costs, Compare])
+@pytest.mark.parametrize("settings", [Config, Model, Bootstrap, Costs, Compare, Fairness])
 def test_every_setting_is_documented(settings: type[BaseModel]) -> None:
     assert [name for name in settings.model_fields if f"`{name}`" not in DOCS] == []
 

@@ -1,0 +1,76 @@
+"""What audits share: their forms, and the section that a model card takes up."""
+
+import datetime as dt
+import json
+
+import pytest
+
+import evalkit as ek
+from evalkit.fairness.audit import Audit, Table, day, joined, plain
+from evalkit.fairness.section import section, section_of
+
+AUDIT = Audit(
+    standard="mine",
+    title="An audit | of <this>",
+    facts={"Data": "rows\nof 2025"},
+    findings=("a: `x` is low.",),
+    tables=(
+        Table("by a", ("Group", "Rows", "Claim"), (("x|y", "1,000", "known"),), words=frozenset({2}), note="Note."),
+    ),
+    too_few=("b: too few.",),
+    untested=("Not that.",),
+    notes=("Read so.",),
+    values={"rows": 1000, "rate": None},
+)
+
+
+def test_markdown_holds_everything_and_nothing_breaks_out_of_it() -> None:
+    text = AUDIT.to_markdown()
+    assert text.startswith("## An audit \\| of \\<this\\>\n\n- Data: rows of 2025\n")
+    assert "| x\\|y | 1,000 | known |\n" in text
+    assert "|---|---:|---|\n" in text
+    for words in ("- a: \\`x\\` is low.", "- b: too few.", "Note.", "- Not that.", "- Read so."):
+        assert f"{words}\n" in text
+    assert AUDIT.to_markdown(level=1).startswith("# An audit")
+    assert plain("# no heading") == "\\# no heading"
+
+
+def test_json_holds_numbers_and_sentences() -> None:
+    data = json.loads(AUDIT.to_json())
+    assert (data["standard"], data["rows"], data["rate"]) == ("mine", 1000, None)
+    assert data["findings"] == ["a: `x` is low."]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Audit("x", "x", {}, (), (), values={"rate": float("nan")}).to_json()
+
+
+def test_a_date_is_a_day() -> None:
+    assert day("date", "2024-02-29") == day("date", dt.datetime(2024, 2, 29, 5)) == dt.date(2024, 2, 29)  # noqa: DTZ001
+    for wrong in ("20240229", "2024-02-30", "tomorrow", ""):
+        with pytest.raises(ek.EvalkitError, match="must be a date as YYYY-MM-DD"):
+            day("date", wrong)
+
+
+def test_names_are_joined_for_a_sentence() -> None:
+    assert joined(list("abcd"), most=3) == "a, b, c and d"
+    assert joined(list("abcde"), most=3) == "a, b, c and 2 more"
+
+
+def test_a_section_says_what_was_found_who_has_too_few_rows_and_what_was_not_tested() -> None:
+    text = section_of(AUDIT, level=3)
+    lines = text.splitlines()
+    assert lines[0] == "### Fairness"
+    assert [line for line in lines if line.startswith("####")] == [
+        "#### Findings",
+        "#### Too few rows",
+        "#### Not tested",
+    ]
+    assert "- a: \\`x\\` is low." in lines
+    assert "| x" not in text
+    assert "Nothing is said of what was not measured" in text
+
+
+def test_a_section_without_findings_is_refused() -> None:
+    with pytest.raises(ek.EvalkitError, match="needs findings"):
+        section(measured="recall", people={}, findings=[])
+    with pytest.raises(ek.EvalkitError, match="level lies between 1 and 5, not 6"):
+        section(measured="recall", people={}, findings=["none"], level=6)
