@@ -98,11 +98,12 @@ def test_the_law_of_two_groups_is_fishers() -> None:
 def test_seeds_and_the_order_of_rows() -> None:
     rng = np.random.default_rng(1)
     values, groups = rng.normal(size=50), rng.choice(["a", "b"], 50)
-    assert permutation_test(values, groups, seed=3) == permutation_test(values, groups, seed=3)
+    once = permutation_test(values, groups, permutations=400, seed=3)
+    assert permutation_test(values, groups, permutations=400, seed=3) == once
     order = rng.permutation(50)
-    again = permutation_test(values[order], groups[order], seed=4)
-    assert again.statistic == pytest.approx(permutation_test(values, groups).statistic)
-    assert again.p_value == pytest.approx(permutation_test(values, groups).p_value, abs=0.06)
+    again = permutation_test(values[order], groups[order], permutations=400, seed=4)
+    assert again.statistic == pytest.approx(once.statistic)
+    assert again.p_value == pytest.approx(once.p_value, abs=0.1)
 
 
 def test_one_group_has_no_test_and_equal_values_no_evidence() -> None:
@@ -121,6 +122,17 @@ def test_rows_of_a_unit_count_once() -> None:
     )
     assert repeated.statistic == pytest.approx(alone.statistic)
     assert repeated.p_value == pytest.approx(alone.p_value, abs=0.06)
+
+
+def test_a_unit_in_several_strata_is_shuffled_among_units_in_the_same() -> None:
+    rng = np.random.default_rng(5)
+    unit = np.repeat(np.arange(40), 3)
+    group, stratum = unit % 2, (np.arange(120) % 3 > 0) & (unit >= 20)
+    values = stratum * 5.0 + rng.normal(size=120)
+    found = permutation_test(values, group, strata=stratum, units=unit, permutations=200)
+    assert found.p_value > 0.05
+    shifted = permutation_test(values + 2.0 * group, group, strata=stratum, units=unit, permutations=200)
+    assert shifted.p_value == pytest.approx(1 / 201)
 
 
 def test_areas_within_groups_are_delongs() -> None:

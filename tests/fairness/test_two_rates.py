@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -37,6 +37,7 @@ def test_differences_are_those_of_newcombes_table(
     assert miettinen_nurminen(*rows, Z) == pytest.approx(score, abs=6e-5)
 
 
+@settings(max_examples=10)
 @given(st.integers(2, 60), st.integers(2, 60), st.data())
 def test_newcombe_and_koopman_are_those_of_statsmodels(n: int, m: int, data: st.DataObject) -> None:
     x, y = data.draw(st.integers(1, n - 1)), data.draw(st.integers(1, m - 1))
@@ -92,6 +93,7 @@ def test_equal_proportions_have_pearsons_test(rows: Counts) -> None:
     assert test.above + test.below == pytest.approx(1)
 
 
+@settings(max_examples=10)
 @given(counts, st.floats(0.1, 4.0))
 def test_a_score_interval_ends_where_its_test_rejects(rows: Counts, z: float) -> None:
     step = 1e-6
@@ -111,6 +113,7 @@ def test_a_score_interval_ends_where_its_test_rejects(rows: Counts, z: float) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=12)
 @given(rows=counts, z=st.floats(0.0, 4.0), more=st.floats(0.001, 2.0))
 def test_intervals_hold_the_estimate_and_nest(method: Callable[..., Ends], rows: Counts, z: float, more: float) -> None:
     x, n, y, m = rows
@@ -120,6 +123,7 @@ def test_intervals_hold_the_estimate_and_nest(method: Callable[..., Ends], rows:
     assert outer.high >= inner.high >= value * (1 - 1e-12) - 1e-12
 
 
+@settings(max_examples=10)
 @given(counts, st.floats(0.1, 4.0))
 def test_exchanging_the_groups_mirrors_the_interval(rows: Counts, z: float) -> None:
     x, n, y, m = rows
