@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.errors import ConfigError, DataError
+from evalkit.errors import ConfigError
+from evalkit.fairness.homogeneity import chi_square
+from evalkit.fairness.smallest import smallest_difference
+from evalkit.fairness.two_rates import counted, newcombe
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -79,19 +82,16 @@ def rate_gap(hits: ArrayLike, rows: ArrayLike, *, level: float = 0.95) -> RateGa
     """
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, not {level!r}.")
-    x, n = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(rows, np.float64))
-    if not (np.isfinite(x).all() and np.isfinite(n).all() and (x >= 0).all() and (x <= n).all()):
-        raise DataError("Each group must have at least 0 hits, and at most as many as rows.")
+    x, n = counted(hits, rows)
     held = n > 0
     groups = held.sum(-1)
     critical = _tukey(tuple(np.unique(groups).tolist()), level)
     z = np.asarray(np.vectorize(critical.__getitem__, otypes=[np.float64])(groups))
     rate = np.divide(x, n, out=np.full(x.shape, np.nan), where=held)
-    low, high = _wilson(rate, n, z[..., None])
+    pair_low, pair_high = newcombe(
+        x[..., :, None], n[..., :, None], x[..., None, :], n[..., None, :], z[..., None, None]
+    )
     difference = rate[..., :, None] - rate[..., None, :]
-    down = np.sqrt((rate - low)[..., :, None] ** 2 + (high - rate)[..., None, :] ** 2)
-    up = np.sqrt((high - rate)[..., :, None] ** 2 + (rate - low)[..., None, :] ** 2)
-    pair_low, pair_high = (np.clip(ends, -1.0, 1.0) for ends in (difference - down, difference + up))
     several = groups > 1
     value, lowest, highest = (
         np.where(several, _largest(of), np.nan) for of in (difference, np.maximum(pair_low, 0.0), pair_high)
@@ -100,7 +100,7 @@ def rate_gap(hits: ArrayLike, rows: ArrayLike, *, level: float = 0.95) -> RateGa
         value=value,
         low=lowest,
         high=highest,
-        p_value=np.where(several, _homogeneity(x, n), np.nan),
+        p_value=np.asarray(chi_square(x, n).p_value),
         level=level,
         pair_low=pair_low,
         pair_high=pair_high,
@@ -116,40 +116,17 @@ def _tukey(groups: tuple[int, ...], level: float) -> dict[int, float]:
     return {k: float(stats.studentized_range.ppf(level, k, np.inf)) / 2**0.5 if k > 1 else np.nan for k in groups}
 
 
-def _wilson(rate: Floats, n: Floats, z: Floats) -> tuple[Floats, Floats]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return np.clip(middle - half, 0.0, rate), np.clip(middle + half, rate, 1.0)
-
-
 def _largest(values: Floats) -> Floats:
     """Returns the largest of pairs, NaN left out; -inf where there is none."""
     found: Floats = np.where(np.isnan(values), -np.inf, values).max(axis=(-1, -2))
     return found
 
 
-def _homogeneity(x: Floats, n: Floats) -> Floats:
-    """Pearson's test that the rates of groups with rows are equal; 1 where nobody or everybody counts."""
-    from scipy import special
-
-    rate = x.sum(-1, keepdims=True) / np.maximum(n.sum(-1, keepdims=True), 1e-300)
-    spread = rate * (1 - rate)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(n > 0, (x - n * rate) ** 2 / (n * spread), 0.0)
-    statistic = np.where(spread[..., 0] > 0, terms.sum(-1), 0.0)
-    degrees = np.maximum((n > 0).sum(-1) - 1, 1)
-    result: Floats = special.chdtrc(degrees, statistic)
-    return result
-
-
 def _detectable(x: Floats, n: Floats, z: Any) -> Floats:
     """The pooled error of two groups of median size, times the critical value and the quantile of 80%."""
-    from scipy import special
-
     rate = x.sum(-1) / np.maximum(n.sum(-1), 1e-300)
     nobody = ~(n > 0).any(-1, keepdims=True)
     middling = np.nanmedian(np.where(n > 0, n, np.where(nobody, 0.0, np.nan)), axis=-1)
     smooth = np.clip(rate, 0.5 / np.maximum(n.sum(-1), 1), 1 - 0.5 / np.maximum(n.sum(-1), 1))
-    gap: Floats = (z + special.ndtri(0.8)) * np.sqrt(2 * smooth * (1 - smooth) / np.maximum(middling, 1e-300))
-    return np.minimum(gap, 1.0)
+    error = np.sqrt(smooth * (1 - smooth) / np.maximum(middling, 1e-300))
+    return np.minimum(smallest_difference(error, error, z), 1.0)
