@@ -26,7 +26,9 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.applicants import MOST_GROUPS, Counts, checked, counted
 from evalkit.fairness.audit import Audit, day, source_said
 from evalkit.fairness.gaps import rate_gap
-from evalkit.fairness.pair_ratios import critical, pair_ratios, ratio_low
+from evalkit.fairness.pair_ratios import pair_ratios
+from evalkit.fairness.simultaneous import tukey_critical
+from evalkit.fairness.two_rates import koopman
 
 if TYPE_CHECKING:
     import polars as pl
@@ -272,7 +274,7 @@ def _attribute(
 
 def _compared(x: Integers, n: Integers, best: int, level: float) -> list[dict[str, Any]]:
     """Returns what is known of each group's rate over the highest."""
-    z = critical(len(x), level)
+    z = tukey_critical(len(x), level)
     low_of_pair = pair_ratios(x, n, level=level)
     # The rate over the highest is the least of a group's ratios to all groups, so bounds of all pairs bound it,
     # whichever group is truly highest.
@@ -341,7 +343,7 @@ def _most_shown_under(x: Integers, n: Integers, z: float) -> Integers:
     low, high = np.full((len(n), len(n)), -1), np.broadcast_to(size, (len(n), len(n)))
     while (held := low + 1 < high).any():
         middle = (low + high) // 2
-        under = ratio_low(x, n, np.maximum(middle, 0), size, z) > 1 / _FIFTHS
+        under = koopman(x, n, np.maximum(middle, 0), size, z).low > 1 / _FIFTHS
         low, high = np.where(held & under, middle, low), np.where(held & ~under, middle, high)
     np.fill_diagonal(low, -1)
     return np.asarray(low.max(axis=1), dtype=np.int64)

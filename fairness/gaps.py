@@ -11,7 +11,6 @@ all of them hold together, and with them the bounds of the largest.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from evalkit.errors import ConfigError
 from evalkit.fairness.homogeneity import chi_square
+from evalkit.fairness.simultaneous import tukey_critical
 from evalkit.fairness.smallest import smallest_difference
 from evalkit.fairness.two_rates import counted, newcombe
 
@@ -85,8 +85,7 @@ def rate_gap(hits: ArrayLike, rows: ArrayLike, *, level: float = 0.95) -> RateGa
     x, n = counted(hits, rows)
     held = n > 0
     groups = held.sum(-1)
-    critical = _tukey(tuple(np.unique(groups).tolist()), level)
-    z = np.asarray(np.vectorize(critical.__getitem__, otypes=[np.float64])(groups))
+    z = np.asarray(np.vectorize(lambda k: tukey_critical(int(k), level), otypes=[np.float64])(groups))
     rate = np.divide(x, n, out=np.full(x.shape, np.nan), where=held)
     pair_low, pair_high = newcombe(
         x[..., :, None], n[..., :, None], x[..., None, :], n[..., None, :], z[..., None, None]
@@ -106,14 +105,6 @@ def rate_gap(hits: ArrayLike, rows: ArrayLike, *, level: float = 0.95) -> RateGa
         pair_high=pair_high,
         detectable=np.where(several, _detectable(x, n, z), np.nan),
     )
-
-
-@functools.lru_cache(maxsize=64)
-def _tukey(groups: tuple[int, ...], level: float) -> dict[int, float]:
-    """Returns the critical value of the largest of all pairs' standardised differences, by number of groups."""
-    from scipy import stats
-
-    return {k: float(stats.studentized_range.ppf(level, k, np.inf)) / 2**0.5 if k > 1 else np.nan for k in groups}
 
 
 def _largest(values: Floats) -> Floats:

@@ -23,6 +23,7 @@ import numpy as np
 from evalkit import interval
 from evalkit.contrast import POWER, Contrast
 from evalkit.differences import scaled
+from evalkit.fairness.homogeneity import wald
 from evalkit.fairness.joint import GroupValues
 from evalkit.fairness.pairwise import Sides
 from evalkit.fairness.simultaneous import Largest, all_pairs
@@ -130,7 +131,8 @@ class Gap:
             return float("nan")
         values, variance, degrees = _on_scale(self.values, self.held)
         correlation = _correlation(self.values.covariance[np.ix_(self.held, self.held)])
-        return equal_values(values, correlation * np.sqrt(np.outer(variance, variance)), degrees)
+        covariance = correlation * np.sqrt(np.outer(variance, variance))
+        return float(wald(values, covariance, error_degrees=max(degrees, 1.0)).p_value)
 
     def flagged(self, alpha: float) -> bool:
         """Returns whether a gap is shown: values are not all alike, and bounds leave 0 out."""
@@ -172,30 +174,3 @@ def _on_scale(values: GroupValues, held: NDArray[np.int64]) -> tuple[Floats, Flo
         value, variance = scaled(e)
     rarer = e.rarer[np.isfinite(e.rarer)]
     return value, variance, min(degrees, float(rarer.min()) - 1) if len(rarer) else degrees
-
-
-def equal_values(values: Floats, covariance: Floats, degrees: float = float("inf")) -> float:
-    """Returns the p-value of all values being estimates of one, with a joint covariance.
-
-    Args:
-        values: [groups].
-        covariance: [groups, groups].
-        degrees: degrees of freedom of the variances.
-
-    >>> round(equal_values(np.array([0.1, 0.3]), np.diag([0.005, 0.005])), 4)
-    0.0455
-    """
-    from scipy import special
-
-    held = np.isfinite(values) & (np.diag(covariance) > 0)
-    k = int(held.sum())
-    if k < 2:
-        return float("nan")
-    inverse = np.linalg.pinv(covariance[np.ix_(held, held)], hermitian=True)
-    weights = inverse.sum(1)
-    mean = float(weights @ values[held] / weights.sum())
-    apart = values[held] - mean
-    statistic = float(apart @ inverse @ apart)
-    if not np.isfinite(degrees):
-        return float(special.chdtrc(k - 1, statistic))
-    return float(special.fdtrc(k - 1, max(degrees, 1.0), statistic / (k - 1)))

@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,13 +24,19 @@ from evalkit.contrast import Contrast
 from evalkit.differences import between_groups, rest
 from evalkit.estimate import Estimate, estimate
 from evalkit.fairness.joint import GroupValues
+from evalkit.fairness.two_rates import koopman, miettinen_nurminen
 from evalkit.results import Evaluation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from evalkit.contrast import Ends
+
     Floats = NDArray[np.float64]
     Places = NDArray[np.int64]
+
+Rates = Literal["newcombe", "miettinen-nurminen"]
+RATES = ("newcombe", "miettinen-nurminen")
 
 
 @dataclass(frozen=True)
@@ -97,11 +104,16 @@ class Sides:
             first, second = (interval.ends(e, alpha, self.deff) for e in (self.first, self.second))
         return first, second
 
-    def difference(self) -> Contrast:
+    def difference(self, rates: Rates = "newcombe") -> Contrast:
         """Returns first minus second; of proportions of independent groups that is Newcombe's interval.
+
+        Args:
+            rates: instead `miettinen-nurminen` for proportions of independent groups.
 
         Source: Zou and Donner (2008), MOVER.
         """
+        from scipy import special
+
         a, b, rho = self.first.value, self.second.value, self._rho
         value = a - b
 
@@ -110,15 +122,32 @@ class Sides:
             return value - _joined(a - low_a, high_b - b, rho), value + _joined(high_a - a, b - low_b, rho)
 
         kind = self.first.metric.kind
+        if rates == "miettinen-nurminen" and self._counts is not None:
+            counts = self._counts
+            score: Ends = lambda alpha: miettinen_nurminen(*counts, -special.ndtri(alpha))  # noqa: E731
+            return Contrast(value, score, "Miettinen-Nurminen", self.error, self._degrees, self._why(value))
         method = "Newcombe" if kind == "wilson" else f"MOVER of {kind}"
         return Contrast(value, ends, method, self.error, self._degrees, self._why(value))
 
-    def ratio(self) -> Contrast:
-        """Returns first over second, of metrics that are never negative.
+    @functools.cached_property
+    def _counts(self) -> tuple[Floats, Floats, Floats, Floats] | None:
+        """Hits and rows of both sides, effective ones; None unless they are proportions of independent groups."""
+        if self.first.metric.kind != "wilson" or np.isfinite(self.first.groups).any() or self._rho.any():
+            return None
+        with np.errstate(all="ignore"):
+            n, m = (interval.effective_rows(e, self.deff) for e in (self.first, self.second))
+        held = np.isfinite(n) & np.isfinite(m) & np.isfinite(self.first.value) & np.isfinite(self.second.value)
+        n, m = np.where(held, n, 0.0), np.where(held, m, 0.0)
+        return np.where(held, self.first.value * n, 0.0), n, np.where(held, self.second.value * m, 0.0), m
 
-        Source: Donner and Zou (2012), Closed-form confidence intervals for functions of the normal mean and standard
-        deviation, whose ratio has an interval from those of its parts.
+    def ratio(self) -> Contrast:
+        """Returns first over second, of metrics that are never negative; of rates of independent groups Koopman's.
+
+        Source: Koopman (1984); Donner and Zou (2012), Closed-form confidence intervals for functions of the normal mean
+        and standard deviation, whose ratio has an interval from those of its parts.
         """
+        from scipy import special
+
         a, b, rho = self.first.value, self.second.value, self._rho
         with np.errstate(all="ignore"):
             value = np.where(b > 0, a / b, np.nan)
@@ -130,6 +159,10 @@ class Sides:
             (low_a, high_a), (low_b, high_b) = self._ends(alpha)
             return _ratio_end(a, b, low_a, high_b, rho, -1), _ratio_end(a, b, high_a, low_b, rho, 1)
 
+        if self._counts is not None:
+            counts = self._counts
+            score: Ends = lambda alpha: koopman(*counts, -special.ndtri(alpha))  # noqa: E731
+            return Contrast(value, score, "Koopman", error, self._degrees, self._why(value))
         return Contrast(value, ends, "MOVER of a ratio", error, self._degrees, self._why(value))
 
     @property

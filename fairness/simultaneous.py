@@ -101,6 +101,18 @@ class Largest:
         return np.where(np.isfinite(p_value), np.maximum(share, p_value), np.nan)
 
 
+@functools.lru_cache(maxsize=64)
+def tukey_critical(groups: int, level: float) -> float:
+    """Returns the critical value of the largest of all pairs' standardised differences; NaN for fewer than two groups.
+
+    >>> round(tukey_critical(2, 0.95), 2), round(tukey_critical(10, 0.95), 2)
+    (1.96, 3.16)
+    """
+    from scipy import stats
+
+    return float(stats.studentized_range.ppf(level, groups, np.inf)) / 2**0.5 if groups > 1 else float("nan")
+
+
 @functools.lru_cache(maxsize=256)
 def _largest(correlation: bytes, size: int) -> Floats:
     """Draws the largest size of jointly normal statistics, in ascending order."""
@@ -114,10 +126,8 @@ def _largest(correlation: bytes, size: int) -> Floats:
 
 def _tukey(alpha: Floats, groups: int) -> Floats:
     """Returns the critical value of all pairs' statistics by Tukey's range."""
-    from scipy import stats
-
     shared = np.unique(alpha)
-    found = {a: float(stats.studentized_range.isf(a, groups, np.inf)) / 2**0.5 for a in shared[shared >= 1e-6].tolist()}
+    found = {a: tukey_critical(groups, 1 - a) for a in shared[shared >= 1e-6].tolist()}
     return np.asarray(np.vectorize(lambda a: found.get(float(a), np.inf), otypes=[np.float64])(alpha))
 
 

@@ -18,7 +18,7 @@ from evalkit.fairness.disparities import disparities
 from evalkit.fairness.families import families, slice_sets
 from evalkit.fairness.gap_table import gaps
 from evalkit.fairness.gaps import rate_gap
-from evalkit.fairness.group_gap import Gap, equal_values
+from evalkit.fairness.group_gap import Gap
 from evalkit.fairness.joint import group_values
 from evalkit.fairness.membership import with_membership
 from evalkit.fairness.pool import pooled
@@ -146,13 +146,6 @@ def test_largest_statistic_of_independent_pairs_is_tukeys_range() -> None:
     assert drawn.adjusted(np.array([0.001, 0.2, np.nan]))[:2] == pytest.approx(
         tukey.adjusted(np.array([0.001, 0.2])), abs=0.01
     )
-
-
-def test_equal_values_is_the_squared_statistic_of_two() -> None:
-    assert equal_values(np.array([0.1, 0.3]), np.diag([0.01, 0.0])) != equal_values(
-        np.array([0.1, 0.3]), np.diag([0.01, 0.01])
-    )
-    assert np.isnan(equal_values(np.array([0.1, np.nan]), np.eye(2)))
 
 
 @pytest.mark.slow
