@@ -44,9 +44,9 @@ def average_odds_measures(
 ) -> list[Measure]:
     """Returns ((recall + false positive rate) of each group - those of the reference) / 2.
 
-    Differences of opposite signs cancel: 0 is no proof of equalized odds. Positives and negatives are different rows, so
-    the four rates are independent and their Wilson intervals are combined; where rows are clustered their correlations
-    are taken in. Undefined where a group, or the reference, lacks positives or negatives.
+    Differences of opposite signs cancel: 0 is no proof of equalized odds. Positives and negatives are different rows,
+    so the four rates are independent and their Wilson intervals are combined; where rows are clustered their
+    correlations are taken in. Undefined where a group, or the reference, lacks positives or negatives.
 
     Args:
         evaluation: with a metric of decisions, such as `recall@0.5`.
@@ -74,7 +74,8 @@ def average_odds_measures(
         four = np.array([2 * g, 2 * g + 1, 2 * base, 2 * base + 1])
         own = joint[np.ix_(four, four)]
         pair = np.array([g, base])
-        of = combined(*(a[pair].ravel() for a in (value, low, high)), _FACTORS, correlations(own))
+        parts = [a[pair].ravel() for a in (value, low, high)]
+        of = combined(parts[0], parts[1], parts[2], _FACTORS, correlations(own))
         error = float(np.sqrt(max(_FACTORS @ own @ _FACTORS, 0.0)))
         at = Measure("average_odds_difference", family.across, float(of.value), float(of.low), float(of.high))
         at = replace(at, level=family.level, group=family.groups[g], reference=family.groups[base], confidence=level)

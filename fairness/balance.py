@@ -29,7 +29,7 @@ def balance_measures(
     reference: SliceKey | str | None = None,
     level: float = 0.95,
 ) -> list[Measure]:
-    """Returns, for each label, the largest gap between groups' mean scores and each group's difference from one of them.
+    """Returns for each label the largest gap between groups' mean scores, and differences from one group's.
 
     Bounds of the largest gap hold for all pairs at once. Rows may be weighted or clustered.
 

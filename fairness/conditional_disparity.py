@@ -1,10 +1,10 @@
 """Conditional demographic disparity, in the two forms that go by the name.
 
-The demographic disparity of a group is its share of the rows rejected minus its share of those accepted. Both forms ask for
-it within strata, such as the departments that people applied to:
+The demographic disparity of a group is its share of the rows rejected minus its share of those accepted. Both forms ask
+for it within strata, such as the departments that people applied to:
 
-- **Wachter, Mittelstadt and Russell** compare the two shares in each stratum by itself and show them side by side: there is
-  conditional disparity in a stratum where the group has the larger share of the rejected. Nothing is averaged.
+- **Wachter, Mittelstadt and Russell** compare the two shares in each stratum by itself and show them side by side:
+  there is conditional disparity in a stratum where the group has the larger share of the rejected. Nothing is averaged.
 - **Amazon SageMaker Clarify** averages the disparities of the strata, weighted by their rows, into one number, in which
   strata of opposite signs cancel; and it takes a share of nobody as 0, where we leave such a stratum out.
 
@@ -76,8 +76,8 @@ def clarify_disparity(rejected: ArrayLike, accepted: ArrayLike, *, empty: Empty 
     Args:
         rejected: [strata, groups] rows rejected, or their summed weights.
         accepted: [strata, groups] rows accepted.
-        empty: a stratum in which nobody was rejected, or nobody accepted, is left out (`omit`), or has a share of 0 there
-            (`zero`, as Clarify does).
+        empty: a stratum in which nobody was rejected, or nobody accepted, is left out (`omit`), or has a share of 0
+            there (`zero`, as Clarify does).
 
     Returns:
         [groups]; NaN without strata.
@@ -107,10 +107,11 @@ def conditional_disparity_measures(
 ) -> list[Measure]:
     """Returns the demographic disparity of each group: of all rows, in each stratum, and both conditional forms.
 
-    `conditional_demographic_disparity@form=clarify` is the average, with an interval by the delta method in which the sizes
-    of strata are random too. `demographic_disparity` in a level of the control features is Wachter's comparison; its bounds
-    and p-values hold for all strata of the group at once (Newcombe's intervals at Sidak's level), and so does
-    `conditional_demographic_disparity@form=wachter`, the largest disparity of any stratum. Rows may be weighted or clustered.
+    `conditional_demographic_disparity@form=clarify` is the average, with an interval by the delta method in which the
+    sizes of strata are random too. `demographic_disparity` in a level of the control features is Wachter's comparison;
+    its bounds and p-values hold for all strata of the group at once (Newcombe's intervals at Sidak's level), and so
+    does `conditional_demographic_disparity@form=wachter`, the largest disparity of any stratum. Rows may be weighted or
+    clustered.
 
     Args:
         evaluation: with a metric of decisions; positive decisions are accepted.
@@ -184,7 +185,8 @@ class _Table:
         flat = np.zeros((len(self.cells.rows), 4))
         held = self.places >= 0
         for side, columns in enumerate(([TN, FN], [FP, TP])):
-            flat[np.ix_(self.places[held], columns)] = told[side][held][:, None]
+            for column in columns:
+                flat[self.places[held], column] = told[side][held]
         return flat
 
 

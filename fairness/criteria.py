@@ -3,7 +3,7 @@
 >>> criterion("equalized_odds").metrics
 ('recall', 'false_positive_rate')
 >>> print(criterion("equalized_odds").definition)
-Decisions are independent of the group given the label: recall and false positive rate are alike in all groups.
+Decisions are independent of the group given the label: recall and false positive rate are alike.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _ROWS: tuple[tuple[str, tuple[str, ...], Combined, str, str], ...] = (
         "equalized_odds",
         ("recall", "false_positive_rate"),
         "largest gap",
-        "Decisions are independent of the group given the label: recall and false positive rate are alike in all groups.",
+        "Decisions are independent of the group given the label: recall and false positive rate are alike.",
         "Hardt, Price and Srebro (2016)",
     ),
     (

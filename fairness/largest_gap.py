@@ -72,7 +72,9 @@ def largest_gap(
         value=float(value.max() - value.min()),
         low=float(np.maximum(difference - reach, 0.0).max()),
         high=float((difference + reach).max()),
-        p_value=float(special.chdtrc(len(held) - 1, wald) if np.isinf(degrees) else _hotelling(wald, len(held), degrees)),
+        p_value=float(
+            special.chdtrc(len(held) - 1, wald) if np.isinf(degrees) else _hotelling(wald, len(held), degrees)
+        ),
         lowest=int(held[value.argmin()]),
         highest=int(held[value.argmax()]),
     )

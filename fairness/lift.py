@@ -43,8 +43,8 @@ def lift(
 ) -> float:
     """Returns the group's mean prediction minus the background's, once the background has the group's labels.
 
-    Labels fall into equally wide buckets of [left, right), and into one below and one above; with n_b the group's weight in
-    bucket b, m_b its mean prediction and k_b the background's: sum n_b (m_b - k_b) / sum n_b.
+    Labels fall into equally wide buckets of [left, right), and into one below and one above; with n_b the group's
+    weight in bucket b, m_b its mean prediction and k_b the background's: sum n_b (m_b - k_b) / sum n_b.
 
     Args:
         label: [rows] labels of the group.
@@ -56,8 +56,8 @@ def lift(
         buckets: how many; of labels 0 and 1 any number tells them apart.
         left: where the first bucket begins.
         right: where the last one ends; itself outside.
-        ignore_out_of_bound_examples: leave out rows whose label is not in [left, right). Of labels 0 and 1 that leaves out
-            the positives, since 1 is outside [0, 1).
+        ignore_out_of_bound_examples: leave out rows whose label is not in [left, right). Of labels 0 and 1 that leaves
+            out the positives, since 1 is outside [0, 1).
 
     NaN without rows, or where the background has none in a bucket of the group's (there TensorFlow Model Analysis takes
     the background's prediction as 0).
@@ -86,8 +86,8 @@ def _by_bucket(label: Any, prediction: Any, weight: Any, grid: tuple[int, float,
         raise DataError(f"There are {len(y):,} labels, {len(p):,} predictions and {len(w):,} weights.")
     buckets, left, right = grid
     place = np.clip(np.trunc((y - left) / (right - left) * buckets + 1), 0, buckets + 1).astype(np.int64)
-    weights, sums = (np.bincount(place, weights=of, minlength=buckets + 2) for of in (w, w * p))
-    return weights, sums
+    sums = np.stack([np.bincount(place, weights=of, minlength=buckets + 2) for of in (w, w * p)])
+    return sums[0].astype(np.float64), sums[1].astype(np.float64)
 
 
 def lift_measures(

@@ -53,9 +53,7 @@ def mean_measures(
         replace(at, method="all pairs at once", p_value=of.p_value, approximate=binned, note="; ".join(notes)),
     ]
     others = [g for g in range(len(family.groups)) if g != base]
-    for g in others:
-        found.append(_difference(name, means, family, (g, base), enough, level, binned))
-    return found
+    return [*found, *(_difference(name, means, family, (g, base), enough, level, binned) for g in others)]
 
 
 def _difference(

@@ -38,5 +38,7 @@ def reference_place(family: Family, rows: ArrayLike, reference: SliceKey | str |
     wanted = reference if isinstance(reference, str) else slice_text(reference)
     known = [slice_text(group) for group in family.groups]
     if wanted not in known:
-        raise ConfigError(f'No group "{wanted}" by "{family.across}".{nearest(wanted, known)} Groups: {listing(known)}.')
+        raise ConfigError(
+            f'No group "{wanted}" by "{family.across}".{nearest(wanted, known)} Groups: {listing(known)}.'
+        )
     return known.index(wanted)

@@ -63,7 +63,8 @@ def treatment_equality_measures(
 ) -> list[Measure]:
     """Returns each group's ratio of false negatives to false positives, and its ratio to and difference from another's.
 
-    Rows may be weighted or clustered. A group without false positives has no ratio: the value is NaN and a note says so.
+    Rows may be weighted or clustered. A group without false positives has no ratio: the value is NaN and a note says
+    so.
 
     Args:
         evaluation: with a metric of decisions, such as `recall@0.5`.
@@ -95,7 +96,9 @@ def treatment_equality_measures(
         error = float(np.sqrt(max(np.array([1, -1]) @ joint[np.ix_(pair, pair)] @ np.array([1, -1]), 0.0)))
         of = Combined(ratio.value[pair], ratio.low[pair], ratio.high[pair])
         at = replace(at, reference=family.groups[base], note=_undefined(fp, g, base))
-        found += _versus(at, of, middle[g] - middle[base], error, correlations(joint[np.ix_(pair, pair)]), cells.degrees)
+        found += _versus(
+            at, of, middle[g] - middle[base], error, correlations(joint[np.ix_(pair, pair)]), cells.degrees
+        )
     return found
 
 
@@ -115,7 +118,7 @@ def _versus(
     if np.isfinite(of.value).all() and np.isnan(quotient):
         at = replace(at, note="no false negatives in the reference: the ratio to it is undefined")
     defined = np.isfinite(of.value).all() and error > 0
-    p_value = float(min(2 * tail(np.array(abs(apart) / error), np.array(degrees)), 1.0)) if defined else float("nan")
+    p_value = float(2 * tail(np.array(abs(apart) / error), np.array(degrees))) if defined else float("nan")
     ends = np.exp(apart + z * error * np.array([-1, 1])) if np.isfinite(quotient) else np.full(2, np.nan)
     gap = combined(of.value, of.low, of.high, [1, -1], correlation)
     ratio = replace(
