@@ -151,6 +151,6 @@ def test_the_average_and_all_strata_at_once_are_covered(units: int) -> None:
         found = [m for m in conditional_disparity_measures(evaluation, strata) if m.group == (("g", "1"),)]
         average.append(found[-1].low <= truth[0] <= found[-1].high)
         within = [m for m in found if m.level]
-        together_.append(all(m.low <= truth[1][int(m.level[1][1])] <= m.high for m in within))
+        together_.append(all(m.low <= truth[1][int(str(m.level[1][1]))] <= m.high for m in within))
     assert 0.9 < np.mean(average) < 0.99
     assert np.mean(together_) > 0.9
