@@ -19,10 +19,9 @@ import numpy as np
 from evalkit.contrast import tail
 from evalkit.fairness.combined import combined, correlations
 from evalkit.fairness.families import Family
-from evalkit.fairness.group_cells import GroupCells
+from evalkit.fairness.group_cells import GroupCells, wilson_ends
 from evalkit.fairness.measure import Measure
 from evalkit.fairness.reference import reference_place
-from evalkit.interval import ends
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
 
@@ -61,7 +60,8 @@ def average_odds_measures(
     base = reference_place(family, cells.rows, reference)
     rates = cells.estimates("recall", "false_positive_rate")
     value = np.stack([e.value for e in rates], axis=1)
-    low, high = (np.stack(sides, axis=1) for sides in zip(*(ends(e, (1 - level) / 2) for e in rates), strict=True))
+    sides = [wilson_ends(e, level, cells.degrees) for e in rates]
+    low, high = (np.stack(side, axis=1) for side in zip(*sides, strict=True))
     groups = len(family.groups)
     slope = np.zeros((groups, 2, groups, 4))
     for i, e in enumerate(rates):

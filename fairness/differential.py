@@ -16,9 +16,8 @@ import numpy as np
 
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.families import Family
-from evalkit.fairness.group_cells import FN, FP, TP, GroupCells
+from evalkit.fairness.group_cells import FN, FP, TP, GroupCells, known_rows
 from evalkit.fairness.measure import Measure
-from evalkit.interval import effective_rows
 from evalkit.results import Evaluation
 
 if TYPE_CHECKING:
@@ -162,8 +161,7 @@ def differential_fairness_measures(
     for of, chosen in yes.items():
         values[of] = differential_fairness(np.stack([whole - chosen, chosen], 1), concentration=concentration)
         rate = np.nan_to_num(rates[of].value)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            n = np.nan_to_num(effective_rows(rates[of], 1.0))
+        n = known_rows(rates[of])
         effective = np.stack([n * (1 - rate), n * rate], 1)
         narrow[of], wide[of] = (
             epsilon(effective, concentration=concentration, level=p, seed=seed) for p in (level, (1 + level) / 2)

@@ -14,12 +14,11 @@ import numpy as np
 from evalkit.contrast import student, tail
 from evalkit.fairness.combined import combined, correlations
 from evalkit.fairness.families import Family
-from evalkit.fairness.group_cells import GroupCells
+from evalkit.fairness.group_cells import GroupCells, known_rows, wilson_ends
 from evalkit.fairness.group_means import degrees_of, sampling_covariance
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
 from evalkit.fairness.reference import reference_place
-from evalkit.interval import effective_rows, ends
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
 
@@ -67,9 +66,9 @@ def cohens_h_measures(
     cells = GroupCells.of(evaluation, family.places, threshold)
     base = reference_place(family, cells.rows, reference)
     [rate] = cells.estimates("positive_prediction_rate")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = (_arcsine(end) for end in ends(rate, (1 - level) / 2))
-        error = 1 / np.sqrt(effective_rows(rate, 1.0))
+    n = known_rows(rate)
+    low, high = (_arcsine(end) for end in wilson_ends(rate, level, cells.degrees))
+    error = 1 / np.sqrt(np.where(n > 0, n, np.nan))
     value = _arcsine(rate.value)
     slope = np.zeros((len(value), len(value), 4))
     slope[np.arange(len(value)), np.arange(len(value))] = rate.gradient

@@ -18,6 +18,7 @@ import numpy as np
 
 from evalkit.errors import ConfigError, listing
 from evalkit.estimate import Estimate, estimate
+from evalkit.interval import critical, effective_rows, too_few, wilson
 from evalkit.metrics import find
 from evalkit.results import Evaluation
 from evalkit.statistic import Statistic
@@ -129,6 +130,25 @@ def between_units(told: Floats, held: Any) -> Floats:
     units = int(held.sum())
     centred = np.where(held, told - told.sum(1, keepdims=True) / max(units, 1), 0.0)
     return centred @ centred.T * units / max(units - 1, 1)
+
+
+def known_rows(e: Estimate) -> Floats:
+    """Returns the effective number of rows behind a proportion, [groups]; 0 where there are none.
+
+    Where all rows of a group count, or none, and rounding of weights leaves a variance, it is what the weights allow.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        n = effective_rows(e, 1.0)
+    edge = (e.value <= 0) | (e.value >= 1)
+    return np.nan_to_num(np.where(edge & ~(n > 0), np.minimum(e.kish, e.support), n), posinf=0.0)
+
+
+def wilson_ends(e: Estimate, level: float, degrees: float) -> tuple[Floats, Floats]:
+    """Returns Wilson's intervals of a proportion in each group; NaN where rows are too few."""
+    n = known_rows(e)
+    bare = too_few(e, "wilson") | ~(n > 0)
+    low, high = wilson(e.value, np.where(bare, np.nan, n), critical(level, degrees))
+    return np.minimum(low, e.value), np.maximum(high, e.value)
 
 
 def half_rows(cells: GroupCells) -> Floats:

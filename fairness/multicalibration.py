@@ -126,7 +126,7 @@ def _covariance(
         np.where(code == b, (residual - value[g, b]) / weight[g, b], 0.0)  # [2, scores]
         for g, b in cells
     ]
-    if scores.entries is None:
+    if scores.entries is None or not slopes:
         variances = [(scores.square[g] * slope**2).sum() for (g, _), slope in zip(cells, slopes, strict=True)]
         return np.diag(np.array(variances, dtype=np.float64))
     if len(cells) * scores.weight.size > _MOST_CELLS:

@@ -312,6 +312,16 @@ def test_intervals_of_effect_sizes_and_lift_cover() -> None:
     assert all(0.89 < np.mean(of) <= 0.99 for of in covered.values())
 
 
+@pytest.mark.parametrize("more", WAYS)
+def test_where_all_are_selected_there_still_is_an_interval(more: dict[str, Any]) -> None:
+    """Rounding of weights must not pass for a variance."""
+    evaluation = evaluated(rows(120).with_columns(p=pl.lit(0.9), w=pl.col("w") * 0.1), **more)
+    [family] = families(evaluation, ["g"])
+    for m in [*cohens_h_measures(evaluation, family), *average_odds_measures(evaluation, family)]:
+        assert m.value == pytest.approx(0, abs=1e-7)
+        assert m.low < -0.05 < 0.05 < m.high
+
+
 # --- lift ---
 
 # Labels, predictions and weights of the tests of TensorFlow Model Analysis.
