@@ -1,4 +1,4 @@
-"""Every criterion answers for groups of every shape: no warning, no interval without a value, none that leaves it out."""
+"""Every criterion answers for groups of every shape: no warning, and no interval that leaves its value out."""
 
 from __future__ import annotations
 
