@@ -1,7 +1,7 @@
 """ABROCA: the area between two groups' ROC curves, and what it is expected to be where the curves are equal.
 
 >>> first = np.array([[3.0, 1.0], [1.0, 3.0]])  # weights by label and score
->>> area_between(first, first[::-1])
+>>> round(area_between(first, first[::-1]), 12)
 0.5
 """
 
@@ -76,9 +76,7 @@ class Chances:
         place = _cells(np.concatenate(ranks))
         width = int(place.max(initial=-1)) + 1
         tables = np.zeros((2, 2, width), dtype=np.int64)
-        for table, g, own, at in zip(
-            tables, (group, other), held, np.split(place, [len(ranks[0])]), strict=True
-        ):
+        for table, g, own, at in zip(tables, (group, other), held, np.split(place, [len(ranks[0])]), strict=True):
             for label in (0, 1):
                 np.add.at(table[label], at, self.scores.count[g, label, own])
         rng = np.random.default_rng([self.seed, group, other])
@@ -114,13 +112,16 @@ class Chances:
         place = np.full(len(rank), -1)
         place[rank > 0] = _cells(rank[rank > 0])
         held, width = np.flatnonzero(rank > 0), int(place.max(initial=-1)) + 1
-        weight, square = (
-            np.stack([np.bincount(place[held], weights=of[group, label, held], minlength=width) for label in (0, 1)])
-            for of in (self.scores.weight, self.scores.square)
-        )
+
+        def binned(of: Floats) -> Floats:
+            columns = [np.bincount(place[held], weights=column[held], minlength=width) for column in of[group]]
+            return np.stack(columns).astype(np.float64)
+
+        weight = binned(self.scores.weight)
         of = self.scores.entries
         if of is None:
-            return weight, reweighted(weight, square, self.draws, np.random.default_rng([self.seed, group]))
+            rng = np.random.default_rng([self.seed, group])
+            return weight, reweighted(weight, binned(self.scores.square), self.draws, rng)
         own = np.flatnonzero((of.group == group) & (place[of.score] >= 0))
         cell = np.concatenate([label * width + place[of.score[own]] for label in (0, 1)] + [[2 * width - 1]])
         unit, amount = np.append(np.tile(of.unit[own], 2), 0), np.append(of.weight[own].T.ravel(), 0.0)

@@ -7,6 +7,7 @@ differences is above 0 even where groups are alike: its bounds are those that ho
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -119,26 +120,34 @@ class AucContrasts:
         found += [f"{self.units:.0f} groups of units"] if self.units < MOST_EXACT_GROUPS else []
         return "; ".join(found)
 
-    @property
+    @functools.cached_property
     def _variance(self) -> Floats:
         return np.diag(self.covariance)
 
-    @property
+    @functools.cached_property
     def _degrees(self) -> Floats:
         return np.maximum(np.minimum(self.rarer, self.units) - 1, 1)
+
+    @functools.cached_property
+    def _logit(self) -> tuple[Floats, Floats]:
+        """Each AUC and its standard error on the logit."""
+        inside = np.clip(np.where(np.isnan(self.value), 0.5, self.value), 1e-15, 1 - 1e-15)
+        return np.log(inside) - np.log1p(-inside), np.sqrt(self._variance) / (inside * (1 - inside))
+
+    @functools.cached_property
+    def _edge(self) -> NDArray[np.bool_]:
+        return (self._variance <= 0) | (self.value <= 0) | (self.value >= 1)
 
     def _ends(self, alpha: Floats) -> tuple[Floats, Floats]:
         """Ends on the logit; at 0 and 1, or without variance, Wilson's of the rows of the rarer side."""
         z = quantile(alpha, self._degrees)
-        inside = np.clip(np.nan_to_num(self.value, nan=0.5), 1e-15, 1 - 1e-15)
-        centre = np.log(inside) - np.log1p(-inside)
-        reach = np.clip(z * np.sqrt(self._variance) / (inside * (1 - inside)), -700, 700)
-        edge = (self._variance <= 0) | (self.value <= 0) | (self.value >= 1)
-        low, high = wilson(self.value, np.maximum(np.minimum(self.rarer, self.units), 1), z)
-        return (
-            np.where(edge, low, 1 / (1 + np.exp(reach - centre))),
-            np.where(edge, high, 1 / (1 + np.exp(-reach - centre))),
-        )
+        centre, error = self._logit
+        reach = np.clip(z * error, -700, 700)
+        low, high = 1 / (1 + np.exp(reach - centre)), 1 / (1 + np.exp(-reach - centre))
+        if not self._edge.any():
+            return low, high
+        wide = wilson(self.value, np.maximum(np.minimum(self.rarer, self.units), 1), z)
+        return np.where(self._edge, wide[0], low), np.where(self._edge, wide[1], high)
 
 
 @dataclass(frozen=True)

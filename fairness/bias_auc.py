@@ -3,11 +3,12 @@
 The background of a group is all rows that are not in it. A group that scores too high among negatives has a low BPSN
 AUC, one that scores too low among positives a low BNSP AUC; its own AUC sees neither.
 
-Source: Borkan, Dixon, Sorensen, Thain and Vasserman (2019), Nuanced metrics for measuring unintended bias with real data
-for text classification; Dixon, Li, Sorensen, Thain and Vasserman (2018), Measuring and mitigating unintended bias in
-text classification, for the pinned AUC.
+Source: Borkan, Dixon, Sorensen, Thain and Vasserman (2019), Nuanced metrics for measuring unintended bias with real
+data for text classification; for the pinned AUC Dixon, Li, Sorensen, Thain and Vasserman (2018), Measuring and
+mitigating unintended bias in text classification.
 
 >>> import evalkit as ek
+>>> from evalkit.fairness.cross_auc import cross_auc
 >>> from evalkit.fairness.families import families
 >>> data = {"y": [1, 0, 1, 0], "p": [0.9, 0.5, 0.4, 0.2], "sex": ["f", "f", "m", "m"]}
 >>> evaluation = ek.evaluate(data, label="y", score="p", metrics=["roc_auc"], slices=["sex"]).evaluations[0]
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.cross_auc import CrossAuc, MeanAuc, cross_auc
+from evalkit.fairness.cross_auc import CrossAuc, MeanAuc
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import Entries, GroupScores
 from evalkit.results import Evaluation
@@ -35,20 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-__all__ = [
-    "bnsp_auc",
-    "bpsn_auc",
-    "cross_auc",
-    "generalized_mean",
-    "jigsaw_score",
-    "overall_auc",
-    "pinned_auc",
-    "shift",
-    "subgroup_auc",
-    "with_rest",
-    "xauc",
-]
 
 
 def with_rest(evaluation: Evaluation, family: Family) -> GroupScores:
@@ -70,8 +57,9 @@ def with_rest(evaluation: Evaluation, family: Family) -> GroupScores:
         )
     entries = None if scores.entries is None else _entries(scores.entries, len(family.places), bool(rest.any()))
     if not rest.any():
-        count, weight, square = (of[1:] for of in (scores.count, scores.weight, scores.square))
-        return replace(scores, count=count, weight=weight, square=square, entries=entries)
+        return replace(
+            scores, count=scores.count[1:], weight=scores.weight[1:], square=scores.square[1:], entries=entries
+        )
 
     def last(of: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.concatenate([of[1:], np.where(rest > 0, of[0] - of[1:].sum(0), 0.0)[None]])

@@ -6,7 +6,7 @@
 >>> evaluation = ek.evaluate(data, label="y", prediction="p", metrics=["mse"], slices=["sex"]).evaluations[0]
 >>> found = bounded_group_loss(evaluation, families(evaluation, ["sex"])[0], "mse", most=9.0)
 >>> found.value, found.note
-(2.0, 'of sex=m; shown to be at most 9')
+(2.0, 'of sex=m; shown to be at most 9; 18 rows...')
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def bounded_group_loss(
     notes += [] if bounded or worst is None else ["no bounds: the rows of a group are too few"]
     lowest = float(low[held].max()) if bounded else float("nan")
     notes += _shown(lowest, high, most) if bounded and most is not None else []
-    notes += list(dict.fromkeys(note for g, note in enumerate(each.notes) if note and g in held))
+    notes += [each.notes[worst]] if worst is not None and each.notes[worst] else []
+    rough = int(each.approximate[held].sum())
+    notes += [f"bounds are rough in {rough} groups"] if rough > 1 else []
     return Measure(
         metric=f"bounded_group_loss@loss={loss}",
         across=family.across,
@@ -74,7 +76,7 @@ def bounded_group_loss(
         rows=int(found.rows[held].sum()),
         support=int(found.support[held].min()) if len(held) else 0,
         status="ok" if bounded else "too_few_rows",
-        approximate=bool(each.approximate[held].any()),
+        approximate=rough > 0,
         note="; ".join(notes),
     )
 

@@ -1,7 +1,7 @@
 """What a gap that is never negative is expected to be where there is none.
 
-Distances between curves are above 0 even where groups are alike, the more so the fewer the rows. So such a number stands
-beside its mean under equality, and the share of draws under equality that reach it is its p-value.
+Distances between curves are above 0 even where groups are alike, the more so the fewer the rows. So such a number
+stands beside its mean under equality, and the share of draws under equality that reach it is its p-value.
 
 >>> Chance.of(0.3, np.array([0.1, 0.2, 0.3, 0.2]))
 Chance(expected=0.2, p_value=0.4)
@@ -39,7 +39,7 @@ class Chance(NamedTuple):
         """Returns what draws under equality say of a value; NaN without draws."""
         if not len(drawn) or np.isnan(value):
             return cls(float("nan"), float("nan"))
-        reached = np.count_nonzero(drawn >= value * (1 - 1e-9))
+        reached = int(np.count_nonzero(drawn >= value * (1 - 1e-9)))
         return cls(float(drawn.mean()), (1 + reached) / (1 + len(drawn)))
 
 

@@ -141,8 +141,8 @@ def cross_auc(scores: GroupScores) -> CrossAuc:
     """
     if scores.groups > _MOST_GROUPS:
         raise ConfigError(
-            f"AUCs between groups are for at most {_MOST_GROUPS} groups, and there are {scores.groups}; pool small ones, "
-            "such as by top(20)."
+            f"AUCs between groups are for at most {_MOST_GROUPS} groups, and there are {scores.groups}; pool small "
+            "ones, such as with top(20)."
         )
     weight, square = (of.reshape(2 * scores.groups, -1) for of in (scores.weight, scores.square))
     total = weight.sum(1)

@@ -99,10 +99,11 @@ class Distribution:
         flat = group * len(distinct) + place
 
         def table(amount: Floats | None) -> Floats:
-            return np.bincount(flat, weights=amount, minlength=groups * len(distinct)).reshape(groups, -1)
+            found = np.bincount(flat, weights=amount, minlength=groups * len(distinct))
+            return np.asarray(found, dtype=np.float64).reshape(groups, -1)
 
         count = table(None)
-        total = count.astype(np.float64) if weight is None else table(weight)
+        total = count if weight is None else table(weight)
         square = total if weight is None else table(weight**2)
         units = None
         if unit is not None:

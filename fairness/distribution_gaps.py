@@ -152,7 +152,8 @@ class _Made:
         if self.of.units is not None:
             return np.full(len(i), max(self.of.groups_of_units - 1, 1))
         own = np.diag(self.of.covariance)
-        spread = own**2 / np.maximum(self.of.rows - 1, 1)
+        effective = np.divide(self.of.total**2, self.of.square.sum(1), out=np.ones(len(own)), where=self.of.rows > 0)
+        spread = own**2 / np.maximum(effective - 1, 1)
         each = spread[i] + spread[j]
         return np.divide((own[i] + own[j]) ** 2, each, out=np.ones(len(i)), where=each > 0)
 

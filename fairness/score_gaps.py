@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,18 +21,24 @@ from evalkit.contrast import Contrast
 from evalkit.errors import ConfigError
 from evalkit.fairness import bias_auc
 from evalkit.fairness.abroca import Chances, area_between
-from evalkit.fairness.auc_contrasts import AucContrasts, largest
-from evalkit.fairness.bias_auc import CrossAuc, MeanAuc, cross_auc, with_rest
+from evalkit.fairness.auc_contrasts import AucContrasts, Largest, largest
+from evalkit.fairness.bias_auc import with_rest
+from evalkit.fairness.cross_auc import CrossAuc, MeanAuc, cross_auc
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
 from evalkit.fairness.pairs import Pairs, group_place, pairs_of
 from evalkit.results import Evaluation
-from evalkit.slicing.spec import SliceKey, slice_text
+from evalkit.slicing.spec import slice_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+
+Groups = tuple[int, ...]
+
+_JIGSAW = ("subgroup_auc", "bpsn_auc", "bnsp_auc")
 _PINNED = "misleads where groups differ in their share of positives; see bpsn_auc and bnsp_auc"
 _BY_GROUP: dict[str, Callable[[CrossAuc, int], MeanAuc]] = {
     "subgroup_auc": bias_auc.subgroup_auc,
@@ -49,8 +55,9 @@ def score_measures(
 
     | measure | of | what |
     |---|---|---|
-    | `subgroup_auc`, `bpsn_auc`, `bnsp_auc`, `pinned_auc` | each group | AUC within it, against its background, pinned |
-    | `positive_aeg`, `negative_aeg` | each group | P(its positive (negative) scores above one of the background) - 1/2 |
+    | `subgroup_auc` | each group | AUC within it |
+    | `bpsn_auc`, `bnsp_auc`, `pinned_auc` | each group | AUC against its background |
+    | `positive_aeg`, `negative_aeg` | each group | P(its positive, or negative, is above one of the background) - 1/2 |
     | `xauc` | group, reference | P(a positive of the group scores above a negative of the reference) |
     | `xauc_difference` | pair | xauc of group and reference, less that of reference and group |
     | `subgroup_auc_difference` | pair | AUC within the group, less that within the reference |
@@ -75,7 +82,14 @@ def score_measures(
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
     scores = with_rest(evaluation, family)
     made = _Made(family, scores, cross_auc(scores), group_place(family, reference), level, seed)
-    return [*made.of_groups(), *made.gaps_of_background(), *made.crossed(), *made.within(), *made.areas(), *made.means()]
+    return [
+        *made.of_groups(),
+        *made.gaps_of_background(),
+        *made.crossed(),
+        *made.within(),
+        *made.areas(),
+        *made.means(),
+    ]
 
 
 @dataclass(frozen=True)
@@ -101,20 +115,16 @@ class _Made:
         """Returns AUCs of each group, within it and against its background."""
         found = []
         for name, of in _BY_GROUP.items():
-            aucs = AucContrasts.of(self.auc, [of(self.auc, g) for g in range(self.groups)])
             note = _PINNED if name == "pinned_auc" else ""
-            found += [self._one(name, aucs, g, group=g, note=note) for g in range(self.groups)]
+            found += self._each(name, [of(self.auc, g) for g in range(self.groups)], self._alone, note=note)
         return found
 
     def gaps_of_background(self) -> list[Measure]:
         """Returns average equality gaps, with a test that they are 0."""
         found = []
         for name, label in (("positive_aeg", 1), ("negative_aeg", 0)):
-            aucs = AucContrasts.of(self.auc, [bias_auc.shift(self.auc, g, label) for g in range(self.groups)])
-            p = aucs.each().two_sided(0.5)
-            found += [
-                self._one(name, aucs, g, group=g, less=0.5, p_value=float(p[g]), fair=0.0) for g in range(self.groups)
-            ]
+            shifts = [bias_auc.shift(self.auc, g, label) for g in range(self.groups)]
+            found += self._each(name, shifts, self._alone, less=0.5)
         return found
 
     def crossed(self) -> list[Measure]:
@@ -122,25 +132,25 @@ class _Made:
         cells = [(i, j) for i in range(self.groups) for j in range(self.groups) if i != j]
         if not cells:
             return []
-        aucs = AucContrasts.of(self.auc, [bias_auc.xauc(self.auc, i, j) for i, j in cells])
-        found = [self._one("xauc", aucs, k, group=i, reference=j) for k, (i, j) in enumerate(cells)]
+        quantities = [bias_auc.xauc(self.auc, i, j) for i, j in cells]
         place = {cell: k for k, cell in enumerate(cells)}
         across = np.array([[place[i, j], place[j, i]] for i, j in self.pairs])
-        return [*found, *self._differences("xauc_difference", "xauc_gap", aucs, across)]
+        differences = self._differences("xauc_difference", "xauc_gap", quantities, across)
+        return [*self._each("xauc", quantities, cells), *differences]
 
     def within(self) -> list[Measure]:
         """Returns differences of groups' own AUCs, and the largest."""
         if not self.pairs:
             return []
-        aucs = AucContrasts.of(self.auc, [bias_auc.subgroup_auc(self.auc, g) for g in range(self.groups)])
-        return self._differences("subgroup_auc_difference", "subgroup_auc_gap", aucs, np.array(self.pairs))
+        quantities = [bias_auc.subgroup_auc(self.auc, g) for g in range(self.groups)]
+        return self._differences("subgroup_auc_difference", "subgroup_auc_gap", quantities, np.array(self.pairs))
 
     def areas(self) -> list[Measure]:
         """Returns areas between ROC curves, each beside what it is expected to be were the curves equal."""
         found, chances = [], Chances(self.scores, self.seed)
         for i, j in self.pairs:
-            value, rows, support = area_between(*self.scores.weight[[i, j]]), self._rows(i, j), self._rarer(i, j)
-            testable = support > 1 and not self.auc.units < 5  # noqa: PLR2004
+            value, rows, support = area_between(*self.scores.weight[[i, j]]), self._rows((i, j)), self._rarer((i, j))
+            testable = support > 1 and not self.auc.units < 5
             chance, how = chances.of(i, j) if testable else (None, "none")
             note = [f"expected were the curves equal: {chance.expected:.4f}"] if chance else []
             note += ["scores binned"] if self.scores.binned else []
@@ -167,29 +177,71 @@ class _Made:
 
     def means(self) -> list[Measure]:
         """Returns the Jigsaw score and the power means of bias AUCs that it is made of."""
-        names = ("subgroup_auc", "bpsn_auc", "bnsp_auc")
-        by_name = [[_BY_GROUP[name](self.auc, g) for g in range(self.groups)] for name in names]
-        parts = [bias_auc.jigsaw_score(self.auc, self.groups), *(bias_auc.generalized_mean(of) for of in by_name)]
-        aucs = AucContrasts.of(self.auc, parts)
-        missing = sum(np.isnan([q.value for q in of]).any() for of in zip(*by_name, strict=True))
-        note = f"{missing} groups without an AUC left out" if missing else ""
-        named = ["generalized_mean_auc", *(f"generalized_mean_auc@of={name}" for name in names)]
-        return [self._one(name, aucs, k, note=note) for k, name in enumerate(named)]
+        by_name = {name: [_BY_GROUP[name](self.auc, g) for g in range(self.groups)] for name in _JIGSAW}
+        missing = sum(any(np.isnan(q.value) for q in of) for of in zip(*by_name.values(), strict=True))
+        note = f"groups without an AUC left out: {missing}" if missing else ""
+        found = self._each("generalized_mean_auc", [bias_auc.jigsaw_score(self.auc, self.groups)], [()], note=note)
+        for name, of in by_name.items():
+            found += self._each(f"generalized_mean_auc@of={name}", [bias_auc.generalized_mean(of)], [()], note=note)
+        return found
 
-    def _differences(self, name: str, gap: str, aucs: AucContrasts, pairs: NDArray[np.int64]) -> list[Measure]:
-        contrast = aucs.differences(pairs)
-        low, high = contrast.interval((1 - self.level) / 2)
-        p = contrast.two_sided()
-        found = [
-            self._measure(
-                name, contrast, k, (low[k], high[k]), p_value=float(p[k]), rough=aucs.rough(*pairs[k]), pair=pair
+    def _each(
+        self, name: str, quantities: Sequence[MeanAuc], groups: Sequence[Groups], *, less: float = 0.0, note: str = ""
+    ) -> list[Measure]:
+        """Returns AUCs; less 1/2 they are tested against 0."""
+        aucs = AucContrasts.of(self.auc, quantities)
+        contrast = aucs.each()
+        p = contrast.two_sided(less) if less else np.full(len(groups), np.nan)
+        fair = 0.0 if less else float("nan")
+        found = self._measures(name, contrast, groups, [aucs.rough(k) for k in range(len(groups))], p, fair)
+        return [
+            replace(
+                m,
+                value=m.value - less,
+                low=m.low - less,
+                high=m.high - less,
+                support=int(rarer),
+                note="; ".join(text for text in (note, m.note) if text),
             )
-            for k, pair in enumerate(self.pairs)
+            for m, rarer in zip(found, aucs.rarer, strict=True)
         ]
+
+    def _differences(self, name: str, gap: str, of: Sequence[MeanAuc], pairs: NDArray[np.int64]) -> list[Measure]:
+        aucs = AucContrasts.of(self.auc, of)
+        contrast = aucs.differences(pairs)
+        rough = [aucs.rough(*pair) for pair in pairs]
+        found = self._measures(name, contrast, self.pairs, rough, contrast.two_sided(), 0.0)
         top = largest(contrast, aucs.correlation(pairs), self.level, self.seed)
         return [*found, self._gap(gap, top, contrast.method, aucs.rough(*np.unique(pairs)))]
 
-    def _gap(self, name: str, top: Any, method: str, rough: str) -> Measure:
+    def _measures(
+        self, name: str, contrast: Contrast, groups: Sequence[Groups], rough: Sequence[str], p: Floats, fair: float
+    ) -> list[Measure]:
+        low, high = contrast.interval((1 - self.level) / 2)
+        return [
+            Measure(
+                metric=name,
+                across=self.family.across,
+                value=float(contrast.value[k]),
+                low=float(low[k]),
+                high=float(high[k]),
+                level=self.family.level,
+                group=self.family.groups[own[0]] if own else (),
+                reference=self.family.groups[own[1]] if len(own) > 1 else (),
+                confidence=self.level,
+                method="none" if contrast.why[k] else contrast.method,
+                p_value=float(p[k]),
+                rows=self._rows(own),
+                support=self._rarer(own),
+                fair=fair,
+                status="too_few_rows" if contrast.why[k] else "ok",
+                approximate=bool(rough[k]) and not contrast.why[k],
+                note=contrast.why[k] or rough[k],
+            )
+            for k, own in enumerate(groups)
+        ]
+
+    def _gap(self, name: str, top: Largest, method: str, rough: str) -> Measure:
         i, j = self.pairs[top.pair]
         of = f"between {slice_text(self.family.groups[i])} and {slice_text(self.family.groups[j])}"
         return Measure(
@@ -202,91 +254,21 @@ class _Made:
             confidence=self.level,
             method=f"{method}, simultaneous",
             p_value=top.p_value,
-            rows=self._rows(*range(self.groups)),
-            support=self._rarer(*range(self.groups)),
+            rows=self._rows(()),
+            support=self._rarer(()),
             fair=0.0,
             approximate=bool(rough),
-            note="; ".join(text for text in (of if top.value == top.value else "", rough) if text),
+            note="; ".join(text for text in ("" if np.isnan(top.value) else of, rough) if text),
         )
 
-    def _one(
-        self,
-        name: str,
-        aucs: AucContrasts,
-        place: int,
-        *,
-        group: int | None = None,
-        reference: int | None = None,
-        less: float = 0.0,
-        p_value: float = float("nan"),
-        fair: float = float("nan"),
-        note: str = "",
-    ) -> Measure:
-        only = aucs.take(np.array([place]))
-        contrast = only.each()
-        low, high = (float(end[0]) - less for end in contrast.interval((1 - self.level) / 2))
-        rough = "; ".join(text for text in (note, only.rough(0)) if text)
-        own = [g for g in (group, reference) if g is not None] or list(range(self.groups))
-        why = contrast.why[0]
-        return Measure(
-            metric=name,
-            across=self.family.across,
-            value=float(only.value[0]) - less,
-            low=low,
-            high=high,
-            level=self.family.level,
-            group=self._key(group),
-            reference=self._key(reference),
-            confidence=self.level,
-            method=contrast.method if not why else "none",
-            p_value=p_value,
-            rows=self._rows(*own),
-            support=int(only.rarer[0]),
-            fair=fair,
-            status="too_few_rows" if why else "ok",
-            approximate=bool(only.rough(0)) and not why,
-            note="; ".join(text for text in (why, rough if not why else note) if text),
-        )
+    @property
+    def _alone(self) -> list[Groups]:
+        return [(g,) for g in range(self.groups)]
 
-    def _measure(
-        self,
-        name: str,
-        contrast: Contrast,
-        place: int,
-        ends: tuple[float, float],
-        *,
-        p_value: float,
-        rough: str,
-        pair: tuple[int, int],
-    ) -> Measure:
-        why = contrast.why[place]
-        return Measure(
-            metric=name,
-            across=self.family.across,
-            value=float(contrast.value[place]),
-            low=float(ends[0]),
-            high=float(ends[1]),
-            level=self.family.level,
-            group=self._key(pair[0]),
-            reference=self._key(pair[1]),
-            confidence=self.level,
-            method="none" if why else contrast.method,
-            p_value=p_value,
-            rows=self._rows(*pair),
-            support=self._rarer(*pair),
-            fair=0.0,
-            status="too_few_rows" if why else "ok",
-            approximate=bool(rough) and not why,
-            note=why or rough,
-        )
+    def _rows(self, groups: Groups) -> int:
+        """Rows of some groups; of none named, of all rows of the level."""
+        return int(self.auc.rows.reshape(-1, 2)[list(groups) or slice(None)].sum())
 
-    def _key(self, group: int | None) -> SliceKey:
-        return () if group is None else self.family.groups[group]
-
-    def _rows(self, *groups: int) -> int:
-        return int(self.auc.rows.reshape(-1, 2)[list(groups)].sum())
-
-    def _rarer(self, *groups: int) -> int:
+    def _rarer(self, groups: Groups) -> int:
         """The fewest rows of a group and label."""
-        return int(self.auc.rows.reshape(-1, 2)[list(groups)].min())
-
+        return int(self.auc.rows.reshape(-1, 2)[list(groups) or slice(None, self.groups)].min())
