@@ -147,7 +147,7 @@ class Distribution:
     def mean(self) -> Floats:
         """The mean of each group; NaN for groups without rows."""
         with np.errstate(invalid="ignore"):
-            return self.weight @ self.values / self.total
+            return np.asarray(self.weight @ self.values / self.total)
 
     @functools.cached_property
     def groups_of_units(self) -> float:
@@ -161,12 +161,12 @@ class Distribution:
         from_mean = (self.values - self.mean[:, None]) / held[:, None]
         if self.units is None:
             factor = self.rows / np.maximum(self.rows - 1, 1)
-            return np.diag(factor * (self.square * from_mean**2).sum(1))
+            return np.asarray(np.diag(factor * (self.square * from_mean**2).sum(1)), dtype=np.float64)
         of, groups = self.units, len(self.total)
         told = of.weight * from_mean[of.group, of.place]
         by_unit = np.bincount(of.group * GROUPS + of.unit, weights=told, minlength=groups * GROUPS).reshape(groups, -1)
         units = self.groups_of_units
-        return np.asarray(by_unit @ by_unit.T * units / max(units - 1, 1))
+        return np.asarray(by_unit @ by_unit.T * units / max(units - 1, 1), dtype=np.float64)
 
     def ks(self, group: int, other: int) -> float:
         """Kolmogorov-Smirnov distance: the largest difference of two groups' shares under a value, in [0, 1].
