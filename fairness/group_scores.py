@@ -82,7 +82,7 @@ class GroupScores:
     @classmethod
     def of_sums(cls, sums: ScoreSums) -> GroupScores:
         """Returns the histogram of slices that are groups."""
-        distinct = len(np.unique(sums.keys))
+        distinct = 1 + np.count_nonzero(np.diff(np.sort(sums.keys)))
         if distinct * sums.size > _MOST_CELLS:
             sums = sums.thinner(max(_MOST_CELLS // max(sums.size, 1), 1024))
         margin = sums.ungrouped()
@@ -90,19 +90,21 @@ class GroupScores:
         place = np.searchsorted(keys, margin.keys)
 
         def laid(values: NDArray[np.generic]) -> NDArray[np.float64]:
-            dense = np.zeros((sums.size, len(keys), 2))
-            dense[margin.slices, place] = values
-            return dense.swapaxes(1, 2)
+            dense = np.zeros((sums.size, 2, len(keys)))
+            for label in (0, 1):
+                dense[margin.slices, label, place] = values[:, label]
+            return dense
 
         entries = None
         if sums.groups is not None:
             of_keys = np.searchsorted(keys, sums.keys).astype(np.int64)
             entries = Entries(sums.slices.astype(np.int64), of_keys, sums.groups.astype(np.int64), sums.weights)
+        weight = laid(margin.weights)
         return cls(
             scores=margin.scores()[first],
-            count=laid(margin.count).astype(np.int64),
-            weight=laid(margin.weights),
-            square=laid(margin.squares),
+            count=(laid(margin.count) if margin.weighted else weight).astype(np.int64),
+            weight=weight,
+            square=laid(margin.squares) if margin.weighted else weight,
             entries=entries,
             binned=margin.bins is not None,
         )
