@@ -9,6 +9,8 @@ decide the other half, so that `compare` and disparities judge them alike.
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -204,7 +206,7 @@ def mitigated(
         fitted, original = _reduced(
             held, frame, list(features or ()), model, score, constraint, method, threshold, settings
         )
-        decided = _draw(fitted, frame.select(features or ())[~held.fit].to_numpy(), seed)
+        decided = _draw(fitted, frame.select(features or ()).filter(~held.fit).to_numpy(), seed)
     else:
         fitted = _optimizer(held, constraint, objective, settings)
         original = held.score >= np.asarray(threshold, held.score.dtype)
@@ -281,11 +283,12 @@ class _Held:
 
 
 def _optimizer(held: _Held, constraint: str, objective: str, settings: dict[str, Any]) -> Any:
-    from fairlearn.postprocessing import ThresholdOptimizer
+    from fairlearn import postprocessing
 
     if constraint == "equalized_odds" and objective == "selection":
         raise ConfigError("fairlearn has no objective=selection under equalized_odds: choose accuracy.")
-    return ThresholdOptimizer(
+    optimizer: Any = postprocessing.ThresholdOptimizer
+    return optimizer(
         estimator=PassThrough(),
         constraints=_PARITY[constraint][0],
         objective=_OBJECTIVES[objective],
@@ -312,15 +315,16 @@ def _reduced(
 
     X, label = frame.select(features).to_numpy(), held.label
     kind = reductions.ExponentiatedGradient if method == "exponentiated_gradient" else reductions.GridSearch
-    fitted = kind(clone(model), constraints=getattr(reductions, _PARITY[constraint][1])(), **settings)
-    fitted.fit(X[held.fit], label[held.fit], sensitive_features=held.group[held.fit])
+    copy: Any = clone
+    fitted: Any = kind(copy(model), constraints=getattr(reductions, _PARITY[constraint][1])(), **settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="fairlearn")  # what newer pandas deprecates
+        fitted.fit(X[held.fit], label[held.fit], sensitive_features=held.group[held.fit])
     if score is not None:
         return fitted, held.score >= np.asarray(threshold, held.score.dtype)
-    return fitted, clone(model).fit(X[held.fit], label[held.fit]).predict(X)
+    return fitted, copy(model).fit(X[held.fit], label[held.fit]).predict(X)
 
 
 def _draw(fitted: Any, X: NDArray[Any], seed: int) -> NDArray[Any]:
-    import inspect
-
     random = {"random_state": seed} if "random_state" in inspect.signature(fitted.predict).parameters else {}
     return np.asarray(fitted.predict(X, **random))

@@ -72,7 +72,7 @@ def _plain(rate: Floats, gain: Floats, mix: Mix) -> Mix:
 
 
 def _two_rates(points: OperatingPoints, tops: dict[int, Places], bottoms: dict[int, Places]) -> dict[int, Mix]:
-    """Every group reaches what lies between its ROC curve's hulls, from above and from below; all reach what these share.
+    """Every group reaches what lies between the upper and lower hull of its ROC curve; all reach what these share.
 
     The objective is linear in both rates, so it is best at a corner of what is shared.
     """
