@@ -103,9 +103,8 @@ def main() -> None:
         for settings in ({"thresholds": "common"}, {}, {"randomized": True}):
             begun = time.perf_counter()
             found = frontier(of.scores(), criterion=criterion, points=50, **settings)  # type: ignore[arg-type]
-            print(
-                f"frontier of {criterion} {settings or ''}: {len(found.value)} points, {time.perf_counter() - begun:.2f} s"
-            )
+            seconds = time.perf_counter() - begun
+            print(f"frontier of {criterion} {settings or ''}: {len(found.value)} points, {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.errors import UsageError
+from evalkit.errors import DataError, UsageError
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import Entries, GroupScores
 from evalkit.hashing import hash64, mix
@@ -61,6 +61,8 @@ class GroupRows:
                 "Thresholds are judged on other rows than they are chosen on, but no rows are kept: evaluate the data "
                 'at once with keep_rows="always", without suppress_below.'
             )
+        if not len(family.places):
+            raise DataError(f"There are no groups of {family.across} here.")
         rows, settings = evaluation.rows.rows, evaluation.settings
         if rows.score is None or rows.label is None:
             raise UsageError("Thresholds need scores and labels: evaluate with label= and score=.")

@@ -65,7 +65,7 @@ def _plain(rate: Floats, gain: Floats, mix: Mix) -> Mix:
     places, shares = mix
     if len(places) == 1:
         return mix
-    wanted, reached = shares @ rate[places], shares @ gain[places]
+    wanted, reached = float(shares @ rate[places]), float(shares @ gain[places])
     near = np.searchsorted(rate, [wanted - 1e-13, wanted + 1e-13], side="right")
     as_good = near[0] + np.flatnonzero(gain[near[0] : near[1]] >= reached - 1e-13 * max(abs(reached), 1e-300))
     return (as_good[:1], np.ones(1)) if len(as_good) else mix
