@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from threshold_rows import every_choice, made, rows
 
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
+from evalkit.fairness import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from evalkit.fairness.criterion import CRITERIA
 from evalkit.fairness.group_rows import GroupRows
 from evalkit.fairness.objective import objective
@@ -58,16 +61,14 @@ def test_the_thresholds_of_a_point_make_its_disparity_and_its_accuracy(criterion
     found = frontier(of.scores(), criterion=criterion, points=9)  # type: ignore[arg-type]
     for gap, value, rule in zip(found.disparity, found.value, found.rules, strict=True):
         decided = of.score >= np.array([t[0] for t in rule.thresholds])[of.group]
-        from evalkit.fairness import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
-
-        rates = {
+        rates: dict[str, list[Any]] = {
             "demographic_parity": [selection_rate],
             "equal_opportunity": [true_positive_rate],
             "predictive_equality": [false_positive_rate],
             "equalized_odds": [true_positive_rate, false_positive_rate],
-        }[criterion]
+        }
         frame = MetricFrame(
-            metrics={r.__name__: r for r in rates},
+            metrics={r.__name__: r for r in rates[criterion]},
             y_true=of.label,
             y_pred=decided.astype(int),
             sensitive_features=of.group,
