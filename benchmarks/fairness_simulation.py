@@ -18,11 +18,11 @@ import argparse
 
 import numpy as np
 
-from evalkit.fairness.corrected import corrected_gap, corrected_variance
-from evalkit.fairness.gaps import rate_gap
-from evalkit.fairness.homogeneity import permutation_test, permutation_test_auc
-from evalkit.fairness.shrunk import empirical_bayes, structured
-from evalkit.fairness.two_rates import koopman, ratio_test
+from evalkit.fairness.statistics.corrected import corrected_gap, corrected_variance
+from evalkit.fairness.statistics.gaps import rate_gap
+from evalkit.fairness.statistics.homogeneity import permutation_test, permutation_test_auc
+from evalkit.fairness.statistics.shrunk import empirical_bayes, structured
+from evalkit.fairness.statistics.two_rates import koopman, ratio_test
 
 GROUPS, ROWS = 10, 50
 

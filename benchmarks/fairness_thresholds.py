@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from fairlearn.postprocessing import ThresholdOptimizer
 
-from evalkit.fairness.criterion import rates_of
-from evalkit.fairness.equalize import equalize
-from evalkit.fairness.group_rows import GroupRows
-from evalkit.fairness.mitigate import PassThrough
-from evalkit.fairness.tradeoffs import frontier
+from evalkit.fairness.thresholds.criterion import rates_of
+from evalkit.fairness.thresholds.equalize import equalize
+from evalkit.fairness.thresholds.group_rows import GroupRows
+from evalkit.fairness.thresholds.mitigate import PassThrough
+from evalkit.fairness.thresholds.tradeoffs import frontier
 
 CONSTRAINTS = {
     "demographic_parity": "demographic_parity",

@@ -14,7 +14,7 @@ from evalkit.errors import ConfigError, MissingExtra
 from evalkit.job import require_free
 
 if TYPE_CHECKING:
-    from evalkit.fairness.audit import Audit
+    from evalkit.fairness.audits.audit import Audit
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _audit(asked: Asked) -> Audit:
         "tool": asked.tool,
     }
     if asked.standard == "ll144":
-        from evalkit.fairness.local_law_144 import audit_rows
+        from evalkit.fairness.audits.local_law_144 import audit_rows
 
         return audit_rows(
             data,
@@ -121,7 +121,7 @@ def _audit(asked: Asked) -> Audit:
             justification=asked.justification,
             **shared,
         ).audit
-    from evalkit.fairness.four_fifths import LEAST_SHARE, four_fifths
+    from evalkit.fairness.audits.four_fifths import LEAST_SHARE, four_fifths
 
     return four_fifths(
         data,

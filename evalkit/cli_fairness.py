@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from evalkit.console import Format
+from evalkit.errors import nearest
 from evalkit.options import Job, Out, Overwrite, Printed, Quiet, Report, column
 
 _DEFAULT = "assess"
@@ -35,7 +37,8 @@ class _Fairness(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Puts the command in that is meant where none is named."""
         first = args[0] if args else ""
-        if first not in self.commands and first != "--help":
+        mistyped = bool(nearest(first, self.commands)) and not Path(first).exists()
+        if first not in self.commands and first != "--help" and not mistyped:
             args = [_DEFAULT, *args]
         rest: list[str] = super().parse_args(ctx, args)
         return rest

@@ -12,7 +12,7 @@ from evalkit.errors import ConfigError
 from evalkit.job import after, data_of, engine_of, prepare, settings, tell_written
 
 if TYPE_CHECKING:
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
     from evalkit.results import Result
 
 _STEPS = 6
@@ -58,7 +58,7 @@ def _check(config: Config) -> None:
 
 def assessed(config: Config, step: Callable[[str], None]) -> Assessment:
     """Returns the assessment that settings ask for, of all models together."""
-    from evalkit.fairness.assess import assess, assess_result
+    from evalkit.fairness.assessment import assess, assess_result
 
     asked = config.fairness or Fairness()
     shared = settings(config)

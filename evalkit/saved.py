@@ -15,7 +15,7 @@ from evalkit.job import require_free, require_report, tell_written, written
 
 if TYPE_CHECKING:
     from evalkit.comparison import Comparison
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
     from evalkit.gates.verdict import Verdict
     from evalkit.results import Result
 
@@ -118,7 +118,7 @@ def _assessed(result: Result, run: Mapping[str, Any]) -> Assessment | None:
     """Returns the assessment of fairness that a run says it made; None where it made none."""
     if not run.get("fairness"):
         return None
-    from evalkit.fairness.assess import assess_result
+    from evalkit.fairness.assessment import assess_result
 
     return assess_result(result, **run["fairness"])
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from evalkit.comparison import Comparison
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
     from evalkit.gates.verdict import Verdict
     from evalkit.metric import Metric
 

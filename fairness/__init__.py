@@ -8,53 +8,56 @@ if __name__ != "evalkit.fairness":
     raise ImportError("This folder installs as evalkit.fairness: import evalkit.fairness, not fairness.")
 
 if TYPE_CHECKING:
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.assessment import assess as assess
+    from evalkit.fairness.assessment import assess_result as assess_result
+    from evalkit.fairness.frames.derived import (
         demographic_parity_difference as demographic_parity_difference,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         demographic_parity_ratio as demographic_parity_ratio,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         equal_opportunity_difference as equal_opportunity_difference,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         equal_opportunity_ratio as equal_opportunity_ratio,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         equalized_odds_difference as equalized_odds_difference,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         equalized_odds_ratio as equalized_odds_ratio,
     )
-    from evalkit.fairness.derived import (
+    from evalkit.fairness.frames.derived import (
         make_derived_metric as make_derived_metric,
     )
-    from evalkit.fairness.metric_frame import MetricFrame as MetricFrame
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.metric_frame import MetricFrame as MetricFrame
+    from evalkit.fairness.frames.rates import (
         count as count,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         false_negative_rate as false_negative_rate,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         false_positive_rate as false_positive_rate,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         mean_prediction as mean_prediction,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         selection_rate as selection_rate,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         true_negative_rate as true_negative_rate,
     )
-    from evalkit.fairness.rates import (
+    from evalkit.fairness.frames.rates import (
         true_positive_rate as true_positive_rate,
     )
 
 _HOMES = {
-    "metric_frame": ("MetricFrame",),
-    "derived": (
+    "assessment": ("assess", "assess_result"),
+    "frames.metric_frame": ("MetricFrame",),
+    "frames.derived": (
         "make_derived_metric",
         "demographic_parity_difference",
         "demographic_parity_ratio",
@@ -63,7 +66,7 @@ _HOMES = {
         "equal_opportunity_difference",
         "equal_opportunity_ratio",
     ),
-    "rates": (
+    "frames.rates": (
         "true_positive_rate",
         "true_negative_rate",
         "false_positive_rate",
@@ -112,7 +115,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"evalkit.fairness.{module}"), name)
     if name in _DERIVED:
-        from evalkit.fairness.derived import derived
+        from evalkit.fairness.frames.derived import derived
 
         return derived(name)
     if name in _PLOTS:

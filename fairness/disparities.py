@@ -21,7 +21,7 @@ from evalkit.errors import ConfigError, listing, nearest
 from evalkit.fairness.families import families
 from evalkit.fairness.joint import GroupValues, group_values
 from evalkit.fairness.pairwise import Sides
-from evalkit.fairness.simultaneous import Largest, all_pairs
+from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
 from evalkit.results import Evaluation, Result
 from evalkit.slicing.spec import SliceKey, slice_text
 from evalkit.tabulate import keys_series

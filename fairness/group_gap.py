@@ -23,10 +23,10 @@ import numpy as np
 from evalkit import interval
 from evalkit.contrast import POWER, Contrast
 from evalkit.differences import scaled
-from evalkit.fairness.homogeneity import wald
 from evalkit.fairness.joint import GroupValues
 from evalkit.fairness.pairwise import Sides
-from evalkit.fairness.simultaneous import Largest, all_pairs
+from evalkit.fairness.statistics.homogeneity import wald
+from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ from evalkit.contrast import Contrast
 from evalkit.differences import between_groups, rest
 from evalkit.estimate import Estimate, estimate
 from evalkit.fairness.joint import GroupValues
-from evalkit.fairness.two_rates import koopman, miettinen_nurminen
+from evalkit.fairness.statistics.two_rates import koopman, miettinen_nurminen
 from evalkit.results import Evaluation
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from evalkit.show import number
 if TYPE_CHECKING:
     import polars as pl
 
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
 
 _MOST = 12
 

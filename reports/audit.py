@@ -1,6 +1,6 @@
 """The page of an audit: one HTML file that needs no network and no script.
 
->>> from evalkit.fairness.audit import Audit
+>>> from evalkit.fairness.audits.audit import Audit
 >>> page = audit_page(Audit("ll144", "Bias audit", {"Date": "2023-05-01"}, ("All is said.",), ()))
 >>> "<title>Bias audit</title>" in page, "<script" in page
 (True, False)
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from evalkit.fairness.audit import Audit
+from evalkit.fairness.audits.audit import Audit
 from evalkit.reports.part import render, source
 
 _TONES = {"bad": "worse", "good": "better", "open": ""}

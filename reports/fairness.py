@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.reports.part import Part, render
 
 if TYPE_CHECKING:
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
 
 _WIDTH, _MARGIN = 120, 4
 Row = Mapping[str, Any]

@@ -44,7 +44,7 @@ from evalkit.results import Result
 
 if TYPE_CHECKING:
     from evalkit.comparison import Comparison
-    from evalkit.fairness.assess import Assessment
+    from evalkit.fairness.assessment import Assessment
     from evalkit.gates.verdict import Verdict
 
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from evalkit.cli import main
-from evalkit.fairness.four_fifths import four_fifths
-from evalkit.fairness.local_law_144 import audit_rows
+from evalkit.fairness.audits.four_fifths import four_fifths
+from evalkit.fairness.audits.local_law_144 import audit_rows
 
 WHEN = ("--date", "2026-05-01", "--data-source", "all applicants of 2025")
 PEOPLE = ("--sex", "sex", "--race", "race")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from evalkit.fairness.criterion import rates_of
-from evalkit.fairness.group_rows import GroupRows
-from evalkit.fairness.objective import Objective
-from evalkit.fairness.threshold_curves import ThresholdCurves
+from evalkit.fairness.thresholds.criterion import rates_of
+from evalkit.fairness.thresholds.group_rows import GroupRows
+from evalkit.fairness.thresholds.objective import Objective
+from evalkit.fairness.thresholds.threshold_curves import ThresholdCurves
 
 
 def made(n: int, groups: int, seed: int, *, decimals: int = 1, weighted: bool = False) -> GroupRows:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from evalkit.fairness.abroca import Chances, area_between
 from evalkit.fairness.group_scores import Entries, GroupScores
+from evalkit.fairness.scores.abroca import Chances, area_between
 
 tables = st.lists(st.integers(0, 3), min_size=12, max_size=12).map(lambda of: np.array(of, float).reshape(2, 6))
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 import evalkit as ek
-from evalkit.fairness.audit import Audit, Table, day, joined, plain
-from evalkit.fairness.section import section, section_of
+from evalkit.fairness.audits.audit import Audit, Table, day, joined, plain
+from evalkit.fairness.audits.section import section, section_of
 
 AUDIT = Audit(
     standard="mine",

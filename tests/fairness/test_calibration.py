@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.brownian import MEAN_DISTANCE, MEAN_RANGE, distance_tail, range_tail
-from evalkit.fairness.calibration import calibration_measures, cumulative_errors
+from evalkit.fairness.criteria.brownian import MEAN_DISTANCE, MEAN_RANGE, distance_tail, range_tail
+from evalkit.fairness.criteria.calibration import calibration_measures, cumulative_errors
+from evalkit.fairness.criteria.multicalibration import binned_gaps, multicalibration_measures
 from evalkit.fairness.families import families
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
-from evalkit.fairness.multicalibration import binned_gaps, multicalibration_measures
 from evalkit.metrics import find
 
 RUNS = 40

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import evalkit as ek
 from evalkit.errors import ConfigError
-from evalkit.fairness.conditional_disparity import (
+from evalkit.fairness.criteria.conditional_disparity import (
     clarify_disparity,
     conditional_disparity_measures,
     demographic_disparity,

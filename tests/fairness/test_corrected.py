@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import evalkit as ek
-from evalkit.fairness.corrected import corrected_gap, corrected_variance
+from evalkit.fairness.statistics.corrected import corrected_gap, corrected_variance
 
 DRAWS = 300
 ERRORS = np.where(np.arange(10) % 2, 0.03, 0.08)

@@ -14,17 +14,17 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.average_odds import average_odds_measures
-from evalkit.fairness.balance import balance_measures
-from evalkit.fairness.combined import combined
-from evalkit.fairness.criteria import CRITERIA, criterion
-from evalkit.fairness.effect_size import cohens_h, cohens_h_measures, standardized_mean_difference_measures
+from evalkit.fairness.criteria.average_odds import average_odds_measures
+from evalkit.fairness.criteria.balance import balance_measures
+from evalkit.fairness.criteria.catalog import CRITERIA, criterion
+from evalkit.fairness.criteria.combined import combined
+from evalkit.fairness.criteria.effect_size import cohens_h, cohens_h_measures, standardized_mean_difference_measures
+from evalkit.fairness.criteria.group_cells import GroupCells
+from evalkit.fairness.criteria.largest_gap import largest_gap
+from evalkit.fairness.criteria.lift import lift, lift_measures
+from evalkit.fairness.criteria.treatment_equality import error_ratio, treatment_equality_measures
 from evalkit.fairness.families import families
-from evalkit.fairness.group_cells import GroupCells
-from evalkit.fairness.largest_gap import largest_gap
-from evalkit.fairness.lift import lift, lift_measures
 from evalkit.fairness.measure import Measure
-from evalkit.fairness.treatment_equality import error_ratio, treatment_equality_measures
 from evalkit.metrics import catalog
 from evalkit.results import Evaluation
 

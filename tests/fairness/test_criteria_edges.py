@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import evalkit as ek
-from evalkit.fairness.average_odds import average_odds_measures
-from evalkit.fairness.balance import balance_measures
-from evalkit.fairness.calibration import calibration_measures
-from evalkit.fairness.conditional_disparity import conditional_disparity_measures
-from evalkit.fairness.differential import differential_fairness_measures
-from evalkit.fairness.effect_size import cohens_h_measures, standardized_mean_difference_measures
+from evalkit.fairness.criteria.average_odds import average_odds_measures
+from evalkit.fairness.criteria.balance import balance_measures
+from evalkit.fairness.criteria.calibration import calibration_measures
+from evalkit.fairness.criteria.conditional_disparity import conditional_disparity_measures
+from evalkit.fairness.criteria.differential import differential_fairness_measures
+from evalkit.fairness.criteria.effect_size import cohens_h_measures, standardized_mean_difference_measures
+from evalkit.fairness.criteria.inequality import generalized_entropy_measures
+from evalkit.fairness.criteria.lift import lift_measures
+from evalkit.fairness.criteria.multicalibration import multicalibration_measures
+from evalkit.fairness.criteria.treatment_equality import treatment_equality_measures
 from evalkit.fairness.families import families, slice_sets
-from evalkit.fairness.inequality import generalized_entropy_measures
-from evalkit.fairness.lift import lift_measures
-from evalkit.fairness.multicalibration import multicalibration_measures
-from evalkit.fairness.treatment_equality import treatment_equality_measures
 
 ALL = (
     treatment_equality_measures,

@@ -17,7 +17,9 @@ import evalkit as ek
 from evalkit.collect import GROUPS
 from evalkit.errors import ConfigError, DataError
 from evalkit.estimate import estimate
-from evalkit.fairness.bias_auc import (
+from evalkit.fairness.families import families
+from evalkit.fairness.group_scores import GroupScores
+from evalkit.fairness.scores.bias_auc import (
     bnsp_auc,
     bpsn_auc,
     generalized_mean,
@@ -29,9 +31,7 @@ from evalkit.fairness.bias_auc import (
     with_rest,
     xauc,
 )
-from evalkit.fairness.cross_auc import CrossAuc, MeanAuc, cross_auc
-from evalkit.fairness.families import families
-from evalkit.fairness.group_scores import GroupScores
+from evalkit.fairness.scores.cross_auc import CrossAuc, MeanAuc, cross_auc
 from evalkit.results import Evaluation
 
 GROUPS_OF = ["a", "b", "c"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.differential import differential_fairness, differential_fairness_measures, epsilon
+from evalkit.fairness.criteria.differential import differential_fairness, differential_fairness_measures, epsilon
 from evalkit.fairness.families import families
 
 counts = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=5)

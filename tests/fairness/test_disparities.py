@@ -17,12 +17,12 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.disparities import disparities
 from evalkit.fairness.families import families, slice_sets
 from evalkit.fairness.gap_table import gaps
-from evalkit.fairness.gaps import rate_gap
 from evalkit.fairness.group_gap import Gap
 from evalkit.fairness.joint import group_values
 from evalkit.fairness.membership import with_membership
 from evalkit.fairness.pool import pooled
-from evalkit.fairness.simultaneous import Largest, all_pairs
+from evalkit.fairness.statistics.gaps import rate_gap
+from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
 
 
 def _counts(hits: list[int], rows: list[int]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from sklearn.metrics import mean_squared_error
 
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.bounded_loss import bounded_group_loss
-from evalkit.fairness.distribution import Distribution
-from evalkit.fairness.distribution_gaps import distribution_measures
 from evalkit.fairness.families import families
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.scores.bounded_loss import bounded_group_loss
+from evalkit.fairness.scores.distribution import Distribution
+from evalkit.fairness.scores.distribution_gaps import distribution_measures
 
 numbers = st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 4)), min_size=1, max_size=12)
 
@@ -155,7 +155,7 @@ def test_what_is_missing_is_said() -> None:
 
 
 def test_values_beyond_the_budget_are_binned_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.fairness.distribution._MOST_CELLS", 900)
+    monkeypatch.setattr("evalkit.fairness.scores.distribution._MOST_CELLS", 900)
     data = _rows()
     found = {(m.metric, m.group): m for m in _measures(data, reference="a")}
     monkeypatch.undo()

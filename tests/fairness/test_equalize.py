@@ -13,14 +13,14 @@ from threshold_rows import every_choice, made, rows
 
 import evalkit as ek
 from evalkit.errors import ConfigError
-from evalkit.fairness.criterion import CRITERIA, rates_of
-from evalkit.fairness.equalize import equalize
-from evalkit.fairness.group_rows import GroupRows
-from evalkit.fairness.judged import judged, loss, rates
-from evalkit.fairness.mitigate import PassThrough
-from evalkit.fairness.objective import Objective, objective
-from evalkit.fairness.threshold_curves import ThresholdCurves
-from evalkit.fairness.threshold_rule import ThresholdRule
+from evalkit.fairness.thresholds.criterion import CRITERIA, rates_of
+from evalkit.fairness.thresholds.equalize import equalize
+from evalkit.fairness.thresholds.group_rows import GroupRows
+from evalkit.fairness.thresholds.judged import judged, loss, rates
+from evalkit.fairness.thresholds.mitigate import PassThrough
+from evalkit.fairness.thresholds.objective import Objective, objective
+from evalkit.fairness.thresholds.threshold_curves import ThresholdCurves
+from evalkit.fairness.thresholds.threshold_rule import ThresholdRule
 
 OBJECTIVES = [
     objective("accuracy"),

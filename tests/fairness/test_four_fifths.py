@@ -12,8 +12,17 @@ from scipy import stats
 from statsmodels.stats.proportion import proportions_ztest
 
 import evalkit as ek
-from evalkit.fairness.four_fifths import OPEN, OVER, SMALL, TOO_FEW, UNDER, by_chance, four_fifths, four_fifths_counts
-from evalkit.fairness.pair_ratios import pair_ratios
+from evalkit.fairness.audits.four_fifths import (
+    OPEN,
+    OVER,
+    SMALL,
+    TOO_FEW,
+    UNDER,
+    by_chance,
+    four_fifths,
+    four_fifths_counts,
+)
+from evalkit.fairness.audits.pair_ratios import pair_ratios
 
 SAID: dict[str, Any] = {"date": "2026-05-01", "data_source": "all applicants of 2025"}
 

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 import evalkit as ek
-from evalkit.fairness.gaps import rate_gap
+from evalkit.fairness.statistics.gaps import rate_gap
 
 DRAWS, GROUPS, ROWS = 4000, 10, 50
 ALLOWED = 0.05 + 2.576 * (0.05 * 0.95 / DRAWS) ** 0.5

@@ -12,12 +12,12 @@ from threshold_rows import made
 import evalkit as ek
 from evalkit.errors import DataError, UsageError
 from evalkit.fairness.families import families
-from evalkit.fairness.group_rows import GroupRows
 from evalkit.fairness.group_scores import GroupScores
-from evalkit.fairness.held_out import held_out, held_out_check
 from evalkit.fairness.measure import table
-from evalkit.fairness.threshold_rule import ThresholdRule
-from evalkit.fairness.tradeoff_measures import tradeoff_measures
+from evalkit.fairness.thresholds.group_rows import GroupRows
+from evalkit.fairness.thresholds.held_out import held_out, held_out_check
+from evalkit.fairness.thresholds.threshold_rule import ThresholdRule
+from evalkit.fairness.thresholds.tradeoff_measures import tradeoff_measures
 
 _BASE, _APART, _SHIFT = np.array([0.3, 0.5]), np.array([1.5, 1.0]), np.array([0.0, 0.3])
 

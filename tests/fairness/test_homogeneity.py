@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import evalkit as ek
-from evalkit.fairness.homogeneity import chi_square, permutation_test, permutation_test_auc, wald
-from evalkit.fairness.permutation_auc import group_areas
+from evalkit.fairness.statistics.homogeneity import chi_square, permutation_test, permutation_test_auc, wald
+from evalkit.fairness.statistics.permutation_auc import group_areas
 from evalkit.significance import delong
 
 ALLOWED = {n: 0.05 + 2.576 * (0.05 * 0.95 / n) ** 0.5 for n in (200, 2000)}

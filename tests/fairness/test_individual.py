@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from evalkit.errors import DataError, MissingExtra
-from evalkit.fairness.individual import consistency, consistency_measures, flip_measures, flips, row_consistency
+from evalkit.fairness.criteria.individual import (
+    consistency,
+    consistency_measures,
+    flip_measures,
+    flips,
+    row_consistency,
+)
 
 RNG = np.random.default_rng(0)
 FEATURES, DECISIONS = RNG.normal(size=(60, 3)), RNG.integers(0, 2, 60)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 import evalkit as ek
 import laws
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.families import families
-from evalkit.fairness.inequality import (
+from evalkit.fairness.criteria.inequality import (
     decomposition,
     generalized_entropy,
     generalized_entropy_index,
     generalized_entropy_measures,
 )
+from evalkit.fairness.families import families
 
 ALPHAS = [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]
 FAMILY = laws.Family(

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import evalkit as ek
-from evalkit.fairness.local_law_144 import LocalLaw144, audit_counts, audit_rows
+from evalkit.fairness.audits.local_law_144 import LocalLaw144, audit_counts, audit_rows
 
 SAID: dict[str, Any] = {"date": "2023-05-01", "data_source": "tests of last year"}
 EXAMPLE = {

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import evalkit as ek
 import evalkit.fairness as ours
 from evalkit.errors import DataError
-from evalkit.fairness import known as recognition
+from evalkit.fairness.frames import known as recognition
 
 RECALL: Any = skm.recall_score
 COUNTED: dict[str, Any] = {

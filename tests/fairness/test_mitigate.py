@@ -12,7 +12,7 @@ from threshold_rows import made
 from evalkit.errors import ConfigError, DataError, UsageError
 from evalkit.fairness import demographic_parity_difference
 from evalkit.fairness.families import families
-from evalkit.fairness.mitigate import mitigated
+from evalkit.fairness.thresholds.mitigate import mitigated
 
 
 def _data(n: int = 2000, seed: int = 0) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evalkit as ek
-from evalkit.fairness.pair_ratios import pair_ratios
-from evalkit.fairness.simultaneous import tukey_critical
-from evalkit.fairness.two_rates import koopman
+from evalkit.fairness.audits.pair_ratios import pair_ratios
+from evalkit.fairness.statistics.simultaneous import tukey_critical
+from evalkit.fairness.statistics.two_rates import koopman
 
 COUNTS = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -10,12 +10,12 @@ from scipy import stats
 
 import evalkit as ek
 from evalkit.errors import ConfigError
-from evalkit.fairness.auc_contrasts import AucContrasts, largest
-from evalkit.fairness.bias_auc import jigsaw_score, subgroup_auc, with_rest, xauc
-from evalkit.fairness.cross_auc import cross_auc
 from evalkit.fairness.families import families, slice_sets
 from evalkit.fairness.measure import Measure, table
-from evalkit.fairness.score_gaps import score_measures
+from evalkit.fairness.scores.auc_contrasts import AucContrasts, largest
+from evalkit.fairness.scores.bias_auc import jigsaw_score, subgroup_auc, with_rest, xauc
+from evalkit.fairness.scores.cross_auc import cross_auc
+from evalkit.fairness.scores.score_gaps import score_measures
 
 NAMES = {
     "subgroup_auc",

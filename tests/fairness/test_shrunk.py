@@ -7,7 +7,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.adjust import shrink
-from evalkit.fairness.shrunk import Shrunk, empirical_bayes, structured
+from evalkit.fairness.statistics.shrunk import Shrunk, empirical_bayes, structured
 
 ATTRIBUTES = np.stack([of.ravel() for of in np.meshgrid(range(2), range(4), range(4), indexing="ij")], axis=1)
 GROUPS = len(ATTRIBUTES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import evalkit as ek
-from evalkit.fairness.smallest import smallest_difference, smallest_gaps
+from evalkit.fairness.statistics.smallest import smallest_difference, smallest_gaps
 
 
 def test_the_smallest_gap_is_shown_in_four_of_five() -> None:

@@ -9,7 +9,7 @@ from threshold_rows import made
 
 import evalkit as ek
 from evalkit.fairness import equalized_odds_difference
-from evalkit.fairness.threshold_curves import ThresholdCurves
+from evalkit.fairness.thresholds.threshold_curves import ThresholdCurves
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -13,10 +13,10 @@ from threshold_rows import every_choice, made, rows
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
-from evalkit.fairness.criterion import CRITERIA
-from evalkit.fairness.group_rows import GroupRows
-from evalkit.fairness.objective import objective
-from evalkit.fairness.tradeoffs import frontier
+from evalkit.fairness.thresholds.criterion import CRITERIA
+from evalkit.fairness.thresholds.group_rows import GroupRows
+from evalkit.fairness.thresholds.objective import objective
+from evalkit.fairness.thresholds.tradeoffs import frontier
 
 OBJECTIVES = [objective("accuracy"), objective("cost", ek.Costs(tp=-1, fp=2, fn=5)), objective("balanced_accuracy")]
 

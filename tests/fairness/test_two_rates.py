@@ -10,7 +10,14 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 import evalkit as ek
-from evalkit.fairness.two_rates import Ends, difference_test, koopman, miettinen_nurminen, newcombe, ratio_test
+from evalkit.fairness.statistics.two_rates import (
+    Ends,
+    difference_test,
+    koopman,
+    miettinen_nurminen,
+    newcombe,
+    ratio_test,
+)
 
 Z = 1.959963984540054
 METHODS: list[Callable[..., Ends]] = [newcombe, miettinen_nurminen, koopman]

@@ -10,7 +10,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.errors import ConfigError
-from evalkit.fairness.gaps import rate_gap
+from evalkit.fairness.statistics.gaps import rate_gap
 from evalkit.gates.rules import GateSettings, check
 from evalkit.slicing.spec import parse
 

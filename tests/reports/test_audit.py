@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.fairness.audit import Audit
-from evalkit.fairness.four_fifths import four_fifths_counts
-from evalkit.fairness.local_law_144 import audit_counts
+from evalkit.fairness.audits.audit import Audit
+from evalkit.fairness.audits.four_fifths import four_fifths_counts
+from evalkit.fairness.audits.local_law_144 import audit_counts
 from evalkit.reports.audit import audit_page
 
 HOSTILE = "</style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -1,0 +1,1 @@
+"""Criteria of fairness by name, and those that are no gap of a single metric."""

@@ -1,0 +1,1 @@
+"""What needs no threshold: areas under ROC curves across groups, distances of distributions, bounded group loss."""
