@@ -17,7 +17,7 @@ import numpy as np
 from evalkit.collect import Options, Rows, cell_pivots, cell_sums, in_order, slice_sums, with_amounts
 from evalkit.errors import DataError
 from evalkit.metric import Metric
-from evalkit.needs import Need, needs
+from evalkit.needs import Need, by_scores, needs
 from evalkit.results import Evaluation, Plan, Settings, added
 from evalkit.rows import Checked, Origin, check
 from evalkit.score_states import Resolution, ScoreState, slice_histograms
@@ -84,7 +84,10 @@ class Work:
     def needs(self) -> tuple[Need, ...]:
         """What is summed for the metrics and their curves."""
         scores = self.settings.columns.score is not None
-        return tuple(needs([m for _, m in self.metrics], companions=scores, weighted=self.settings.weighted))
+        found = needs([m for _, m in self.metrics], companions=scores, weighted=self.settings.weighted)
+        if self.scores is None or self.clustered:
+            return tuple(found)
+        return tuple(by_scores(need, found, self.scores.bins) for need in found)
 
     @functools.cached_property
     def columns(self) -> list[str]:

@@ -16,7 +16,7 @@ from evalkit import kernels, score_keys
 from evalkit.compilation import scoped
 from evalkit.dense_scores import resolution, score_sums_of
 from evalkit.engines import mesh
-from evalkit.needs import Need
+from evalkit.needs import Need, first_called
 from evalkit.score_bins import ScoreBins, sampled
 from evalkit.slicing.cubes import Cube, RollUp
 from evalkit.statistic import Batch, Statistic
@@ -102,12 +102,33 @@ def collect(
 
 def in_order(needs: Sequence[Need], sums: dict[str, AnySums]) -> dict[str, AnySums]:
     """Returns the sums of all needs in their order, those that follow from counts made of them."""
-    found: dict[str, AnySums] = {}
-    for need in needs:
-        counts = None if need.cells is None else sums[need.cells.identity]
-        made = from_cells(need, counts) if isinstance(counts, FieldSums) else sums[need.statistic.identity]
-        found[need.statistic.identity] = made
-    return found
+    of_statistic = {need.statistic.identity: need for need in needs}
+
+    def made(need: Need) -> AnySums:
+        if need.cells is None:
+            return sums[need.statistic.identity]
+        counts = made(of_statistic[need.cells.identity])
+        return from_cells(need, counts) if isinstance(counts, FieldSums) else from_scores(need, counts)
+
+    return {identity: made(need) for identity, need in of_statistic.items()}
+
+
+def from_scores(need: Need, scores: ScoreSums) -> FieldSums:
+    """Returns the counts of decisions at a threshold from the histogram of scores, of rows without units.
+
+    Args:
+        need: the counts; their threshold is an edge of the bins, where scores are binned.
+        scores: of each slice.
+    """
+    first = first_called(need.statistic, scores.dtype, scores.probabilities)
+    if first is None:
+        raise ValueError("these decisions do not follow from scores")
+    count, *weighted = (
+        np.stack([below[:, 0], above[:, 0], below[:, 1], above[:, 1]], axis=1)
+        for below, above in scores.split_at(first)
+    )
+    total, square = weighted or (count.astype(np.float64), count.astype(np.float64))
+    return FieldSums(count, total, square)
 
 
 def from_cells(need: Need, counts: FieldSums) -> FieldSums:

@@ -104,6 +104,8 @@ def _need(work: Work, need: Need) -> str:
     statistic = need.statistic
     readers = sum(metric.statistic.identity == statistic.identity for _, metric in work.metrics)
     of = f"read by {readers} metric{'s' * (readers != 1)}" if readers else "read by curves"
+    if need.cells is not None:
+        return f"{statistic.identity}: follows from {need.cells.identity}, {of}"
     groups = f" in {GROUPS} groups of units" if work.clustered else ""
     if statistic.form == "scores":
         what = "a histogram of scores and labels"
@@ -131,6 +133,8 @@ def _memory(work: Work) -> str:
     budget, cells = work.options.budget_bytes, sum(work.found.sizes)
     sums = 0
     for need in work.needs:
+        if need.cells is not None:
+            continue
         if need.statistic.form == "scores" and work.scores is not None:
             weighted = work.settings.weighted
             sums += cells * len(work.scores.bins) * 2 * (20 if weighted else 4)

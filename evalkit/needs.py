@@ -13,12 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, combinations_with_replacement
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from evalkit import score_keys
 from evalkit.metric import Fields, Metric
 from evalkit.metrics.column import every_row
 from evalkit.metrics.confusion import confusion
+from evalkit.metrics.score_histogram import score_histogram
 from evalkit.statistic import Statistic, column_names
+
+if TYPE_CHECKING:
+    from evalkit.score_bins import ScoreBins
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,36 @@ def _following(need: Need, found: Sequence[Need]) -> Need:
         return need
     among = any(other.statistic == cells for other in found) and cells != need.statistic
     return replace(need, cells=cells) if among else need
+
+
+def by_scores(need: Need, found: Sequence[Need], bins: ScoreBins) -> Need:
+    """Tells whether counts of decisions follow from the histogram of scores, which is needed as well.
+
+    Args:
+        need: of rows without units.
+        found: all that is needed.
+        bins: of the scores, where distinct ones are too many.
+    """
+    first = first_called(need.statistic, bins.dtype, bins.probabilities)
+    among = any(other.statistic == score_histogram for other in found)
+    return replace(need, cells=score_histogram) if among and first is not None and bins.starts_at(first) else need
+
+
+def first_called(statistic: Statistic, dtype: str, probabilities: bool) -> int | None:
+    """Returns the lowest key of a score that is called positive; None where no such key tells.
+
+    Args:
+        statistic: counts of decisions, or another one.
+        dtype: the scores' own.
+        probabilities: how keys are made.
+    """
+    threshold = statistic.parameters.get("threshold")
+    if statistic.name != confusion.name or not isinstance(threshold, float | int):
+        return None
+    bound = np.array([threshold], dtype)
+    if not np.isfinite(bound[0]) or (probabilities and not 0 <= bound[0] <= 1):
+        return None
+    return int(score_keys.keys(bound, probabilities)[0]) + bool(statistic.parameters.get("strict"))
 
 
 def _need(statistic: Statistic, readers: Sequence[Metric]) -> Need:

@@ -270,8 +270,9 @@ def _label_and_prediction(
 
 def _known_labels(label: pl.Series, positive: Any, negative: Any, place: Origin) -> NDArray[np.int8]:
     """Returns 0 and 1 of labels of which both values are known."""
-    ones = (label == positive).to_numpy()
-    strange = ~ones if negative is None else ~ones & (label != negative).to_numpy()
+    values: Any = label.to_numpy() if label.dtype.is_integer() else label
+    ones = np.asarray(values == positive)
+    strange = ~ones if negative is None else ~(ones | np.asarray(values == negative))
     if strange.any():
         raise DataError(
             f'"{label.name}" holds {label[int(strange.argmax())]!r} in {place.row(strange)}; the labels are '

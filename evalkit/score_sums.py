@@ -123,6 +123,27 @@ class ScoreSums:
             return np.stack([self.table[name][..., label].sum(axis=1, dtype=dtype) for label in (0, 1)], axis=1)
         return self.by_slice(getattr(self, name))
 
+    def split_at(self, key: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Returns `count`, and where rows have weights `total` and `square`, of scores below a key and from it on.
+
+        Args:
+            key: of a score; where scores are binned, a bin starts with it.
+
+        Returns:
+            Two arrays [slices, 2] for each name.
+        """
+        names = ("count", "total", "square") if self.weighted else ("count",)
+        if self.table is not None and self.bins is not None:
+            place = int(np.searchsorted(self.bins.starts, key))
+            below, above = (
+                ScoreSums.of_table({name: self.table[name][:, part] for name in names}, self.bins)
+                for part in (slice(None, place), slice(place, None))
+            )
+            return [(below.totals(name), above.totals(name)) for name in names]
+        inside = (self.keys >= key)[:, None]
+        arrays = [getattr(self, name) for name in names]
+        return [(self.by_slice(array * ~inside), self.by_slice(array * inside)) for array in arrays]
+
     def by_slice(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sums values [entries, k] by slice."""
         result = np.zeros((self.size, values.shape[1]), dtype=values.dtype)

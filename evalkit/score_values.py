@@ -15,6 +15,7 @@ import numpy as np
 
 from evalkit.compilation import scoped
 from evalkit.histogram import Histogram
+from evalkit.logarithm import log
 from evalkit.metric import Metric
 from evalkit.padding import pad, padded, padded_entries
 from evalkit.score_bins import ScoreBins
@@ -186,7 +187,7 @@ def _binning(h: Histogram, half: float) -> Any:
     printed = p * hits / jnp.where(reached > 0, reached, 1.0)
     best = p * hits / jnp.where(reached - n > 0, reached - n, 1.0)
     before = jnp.where(reached - p + half > 0, reached - p + half, 1.0)
-    worst = p - alarms * jnp.log1p(p / before)
+    worst = p - alarms * log((before + p) / before)
     small = n + p <= h.spread((negatives + positives) * _SMALL_SHARE)
     up, down = best - printed, printed - worst
     inside, shift = (h.total(jnp.where(small, part / 2, 0.0)) for part in (up + down, up - down))

@@ -89,7 +89,7 @@ class Discovered:
             table = self._known(index, size, coded, numbers)
             if table is not None:
                 same = np.array_equal(table, np.arange(size))
-                return (codes.astype(np.int32, copy=False) if same else table[codes]), rows
+                return (codes.astype(np.int32, copy=False) if same else table.take(codes)), rows
         if size <= MOST_DENSE_CELLS and size <= max(4 * len(codes), 1 << 16):
             held = np.flatnonzero(present_cells(codes, size))
             table = np.zeros(size, dtype=np.int32)
@@ -97,7 +97,7 @@ class Discovered:
         else:
             held, codes = np.unique(codes, return_inverse=True)
             table = self._numbered(index, held, coded, numbers)
-        return table[codes], rows
+        return table.take(codes), rows
 
     def _known(
         self, index: int, size: int, coded: Mapping[Dimension, Coded], numbers: Mapping[Dimension, list[int]]

@@ -174,3 +174,12 @@ def test_few_bins_are_not_spent_on_the_top() -> None:
     bins = bins_of(score, rng.random(N) < score, 16)
     held = np.bincount(bins.of(score_keys.keys(score, True)), minlength=len(bins))
     assert held.max() < N / 6
+
+
+def test_bins_lie_between_the_top_rows_of_the_sample() -> None:
+    """A small slice has its second and third row where the sample has none."""
+    rng = np.random.default_rng(4)
+    score = rng.beta(2, 4, 1 << 20)
+    bins = bins_of(score, rng.random(len(score)) < score, 8192)
+    top = np.sort(score_keys.keys(np.sort(score)[-200:], True))
+    assert (np.diff(bins.of(top)) >= 3).mean() > 0.8

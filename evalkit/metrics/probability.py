@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.logarithm import log
 from evalkit.metric import Fields, metric, ratio
 from evalkit.statistic import Batch, statistic
 
@@ -23,7 +24,7 @@ def probability(batch: Batch) -> dict[str, Any]:
     epsilon = float(np.finfo(batch.score.dtype).eps)
     score, label = batch.score.astype(wide), batch.label.astype(wide)
     inside = jnp.clip(score, epsilon, 1 - epsilon)
-    loss = -jnp.log(jnp.where(batch.label == 1, inside, 1 - inside))
+    loss = -log(jnp.where(batch.label == 1, inside, 1 - inside))
     return {"label": label, "score": score, "squared": (score - label) ** 2, "loss": loss}
 
 

@@ -107,7 +107,7 @@ class ParquetPart:
             return _ranges(file.metadata, range(self.first, self.last), columns)
 
     def sample(self, columns: Sequence[str], n: int) -> pl.DataFrame:
-        """Returns rows from evenly spaced row groups: one for each 8,192 rows up to eight, more where they are small.
+        """Returns rows from evenly spaced row groups: one for each 16,384 rows up to eight, more where they are small.
 
         Which ones, and where rows start, the name tells, so that files of the same or like order give different ones.
         """
@@ -116,7 +116,7 @@ class ParquetPart:
         with _opened(self.file) as file:
             sizes = {k: file.metadata.row_group(k).num_rows for k in range(self.first, self.last)}
             needed = -(-n * len(sizes) // max(1, self.rows))
-            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 13), needed), self._start())
+            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 14), needed), self._start())
             step = max(1, sum(sizes[k] for k in chosen) // max(n, 1))
             frames = [polars_frame(self._table(file, k, k + 1, list(columns))) for k in chosen]
             empty = polars_frame(file.schema_arrow.empty_table()).select(columns)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import evalkit as ek
-from evalkit.accumulate import Accumulator
+from evalkit.accumulate import Accumulator, Work
+from evalkit.engines import local
 from evalkit.errors import ConfigError, DataError
+from evalkit.metrics.score_histogram import score_histogram
 from evalkit.sources.source import open_source
 
 COLUMNS: dict[str, Any] = {"label": "y", "score": "p"}
@@ -243,3 +245,25 @@ def test_a_threshold_has_no_interval_from_bins_too_coarse_for_one() -> None:
     line = binned["threshold_at_recall"].to_polars().to_dicts()[0]
     assert np.isnan(line["low"])
     assert "binned too coarsely" in line["note"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"weight": "w"}, {"budget_bytes": 1 << 16}])
+@pytest.mark.parametrize("spread", [1, 7])
+def test_decisions_at_an_edge_of_bins_follow_from_the_histogram(asked: dict[str, Any], spread: int) -> None:
+    frame = rows(3_000, decimals=1).with_columns(p=(pl.col("p") - 0.5) * spread + 0.5)
+    asked = {**COLUMNS, **asked, "slices": ["sex"]}
+    recall = ek.metrics.recall
+    decided = [recall(threshold=0.5), recall(threshold=0.5, strict=True), ek.metrics.accuracy(threshold=0.7)]
+    works: list[Work] = []
+
+    def engine(work: Work, of: Any) -> Accumulator:
+        works.append(work)
+        return local.Run(work, of, 2).sums()
+
+    at_once = ek.evaluate(frame, engine="memory", metrics=[*decided, "roc_auc"], **asked).to_polars()
+    streamed = ek.evaluate(parts(frame, 3), engine=engine, metrics=[*decided, "roc_auc"], **asked).to_polars()
+    of_decisions = pl.col("metric") != "roc_auc"
+    assert_same(at_once.filter(of_decisions), streamed.filter(of_decisions))
+    followed = [need.statistic.identity for need in works[0].needs if need.cells == score_histogram]
+    assert "confusion@threshold=0.5" in followed
+    assert "confusion@threshold=0.7" not in followed
