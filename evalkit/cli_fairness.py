@@ -24,6 +24,13 @@ class Standard(StrEnum):
     four_fifths = "four-fifths"
 
 
+class RateInterval(StrEnum):
+    """Intervals of differences of rates."""
+
+    newcombe = "newcombe"
+    miettinen_nurminen = "miettinen-nurminen"
+
+
 class DataKind(StrEnum):
     """Where the data of an audit come from."""
 
@@ -103,6 +110,13 @@ def assess(
         int | None, typer.Option(help="Groups with a smaller support are in no gap. [default: 30]")
     ] = None,
     pool_below: Annotated[int | None, typer.Option(help="Groups with fewer rows are one, other. [default: 0]")] = None,
+    rates: Annotated[
+        RateInterval | None, typer.Option(help="Intervals of differences of rates. [default: newcombe]")
+    ] = None,
+    permutations: Annotated[
+        int | None, typer.Option(metavar="N", help="Test that groups are alike by N permutations. [default: 0]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes permutations and draws. [default: 0]")] = None,
     weight: Annotated[str | None, column("--weight", "Sampling weights.")] = None,
     unit: Annotated[str | None, column("--unit", "What was sampled, such as a user: clusters the intervals.")] = None,
     row_id: Annotated[str | None, column("--id", "What identifies a row.")] = None,
@@ -146,6 +160,9 @@ def assess(
         "within": within,
         "min_rows": min_rows,
         "pool_below": pool_below,
+        "rates": None if rates is None else rates.value,
+        "permutations": permutations,
+        "seed": seed,
     }
     return functools.partial(
         fairness_job, config, data or [], flags, asked, overwrite=overwrite, form=form, quiet=quiet

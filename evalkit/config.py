@@ -144,6 +144,13 @@ class Fairness(_Settings):
     )
     min_rows: Whole = Field(default=30, ge=0, description="Groups with a smaller support are in no gap.")
     pool_below: Whole = Field(default=0, ge=0, description="Groups with fewer rows are one group, other.")
+    rates: Literal["newcombe", "miettinen-nurminen"] = Field(
+        default="newcombe", description="The intervals of differences of rates."
+    )
+    permutations: Whole = Field(
+        default=0, ge=0, description="Of tests that groups are alike, within each metric's denominator."
+    )
+    seed: Whole = Field(default=0, ge=0, description="Fixes permutations and draws.")
 
     @field_validator("protected", "control", "metrics", mode="before")
     @classmethod

@@ -72,6 +72,9 @@ def assessed(config: Config, step: Callable[[str], None]) -> Assessment:
         "level": shared.pop("level"),
         "min_rows": asked.min_rows,
         "pool_below": asked.pool_below,
+        "rates": asked.rates,
+        "permutations": asked.permutations,
+        "seed": asked.seed,
     }
     shared.pop("label", None), shared.pop("min_rows"), shared.pop("metrics")
     result: Result | None = None
@@ -192,7 +195,7 @@ def from_flags(flags: Mapping[str, Any], of_file: Fairness | None) -> Fairness:
     for name, read in (("reference", _reference), ("membership", _membership), ("within", _within)):
         if name in given:
             given[name] = read(given[name])
-    for name in ("min_rows", "pool_below"):
+    for name in ("min_rows", "pool_below", "permutations", "seed"):
         if given.get(name, 0) < 0:
             raise ConfigError(f"--{name.replace('_', '-')} is at least 0, not {given[name]}.")
     return (of_file or Fairness()).model_copy(update=given)

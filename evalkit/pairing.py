@@ -298,7 +298,7 @@ def joint_cells(pair: Pair, candidate: Metric, baseline: Metric) -> JointCells |
     if pair.how != "rows" or candidate.statistic.form != "cells" or pair.candidate.rows is None:
         return None
     width, size = len(candidate.statistic.cell_names), len(pair.plan.slices)
-    both = _cells_of(pair.baseline, baseline) * width + _cells_of(pair.candidate, candidate)
+    both = cells_of(pair.baseline, baseline) * width + cells_of(pair.candidate, candidate)
     weight = pair.candidate.rows.rows.weight
     amounts = [None] if weight is None else [None, weight, weight**2, weight**4]
     tables = np.zeros((len(amounts), size * width**2))
@@ -313,7 +313,8 @@ def joint_cells(pair: Pair, candidate: Metric, baseline: Metric) -> JointCells |
     return JointCells(shaped[0].astype(np.int64), total, square, fourth)
 
 
-def _cells_of(evaluation: Evaluation, metric: Metric) -> NDArray[np.int64]:
+def cells_of(evaluation: Evaluation, metric: Metric) -> NDArray[np.int64]:
+    """Returns the cell of each row, [rows]; rows must be kept."""
     with scoped():
         return np.asarray(metric.statistic.cell(_batch(_rows(evaluation)))).astype(np.int64)
 

@@ -26,6 +26,7 @@ from evalkit.fairness.families import control_set, slice_sets
 from evalkit.fairness.gap_table import Within, gaps
 from evalkit.fairness.measure import Measure, table
 from evalkit.fairness.membership import Membership, with_membership
+from evalkit.fairness.pairwise import Rates
 from evalkit.fairness.pool import pooled
 from evalkit.results import Result
 from evalkit.slicing.spec import SliceSet, parse
@@ -62,6 +63,9 @@ class Asked:
         level: confidence of intervals that hold together.
         min_rows: groups with a smaller support are in no gap.
         pool_below: groups with fewer rows were pooled.
+        rates: the intervals of differences of rates.
+        permutations: of tests that groups are alike; 0: by chi-square and Wald's test.
+        seed: of permutations and draws.
     """
 
     protected: tuple[SliceSet, ...]
@@ -72,6 +76,9 @@ class Asked:
     level: float
     min_rows: int
     pool_below: int
+    rates: Rates = "newcombe"
+    permutations: int = 0
+    seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what was asked as plain values, that `assess_result` takes."""
@@ -84,6 +91,9 @@ class Asked:
             "level": self.level,
             "min_rows": self.min_rows,
             "pool_below": self.pool_below,
+            "rates": self.rates,
+            "permutations": self.permutations,
+            "seed": self.seed,
         }
 
 
@@ -103,7 +113,8 @@ class Assessment:
         asked = self.asked
         names = None if asked.metrics is None else list(asked.metrics)
         control = [] if asked.control is None else [asked.control]
-        return {"control": control, "metrics": names, "level": asked.level, "min_rows": asked.min_rows}
+        shared = {"level": asked.level, "min_rows": asked.min_rows, "rates": asked.rates}
+        return {"control": control, "metrics": names, **shared}
 
     @functools.cached_property
     def groups(self) -> pl.DataFrame:
@@ -113,7 +124,15 @@ class Assessment:
     @functools.cached_property
     def gaps(self) -> pl.DataFrame:
         """The largest gap of every attribute in every metric; see `evalkit.fairness.gap_table.gaps`."""
-        return gaps(self.result, list(self.asked.protected), within=self.asked.within, **self._shared)
+        asked = self.asked
+        return gaps(
+            self.result,
+            list(asked.protected),
+            within=asked.within,
+            permutations=asked.permutations,
+            seed=asked.seed,
+            **self._shared,
+        )
 
     def to_polars(self) -> pl.DataFrame:
         """Returns everything in one table, in the columns of results and comparisons.
@@ -163,6 +182,9 @@ def assess(
     level: float = 0.95,
     min_rows: int = MIN_ROWS,
     pool_below: int = 0,
+    rates: Rates = "newcombe",
+    permutations: int = 0,
+    seed: int = 0,
     slices: Any = (),
     **more: Any,
 ) -> Assessment:
@@ -183,6 +205,10 @@ def assess(
         level: confidence of intervals that hold for all groups of an attribute together.
         min_rows: groups with a smaller support, such as few positives for recall, are in no gap.
         pool_below: groups with fewer rows are one group, `other`.
+        rates: the intervals of differences of rates, `newcombe` or `miettinen-nurminen`.
+        permutations: how many permutations within each metric's denominator test that groups are alike; 0: chi-square
+            for rates, Wald's test for other metrics.
+        seed: of permutations and draws.
         slices: further slices of the result.
         more: what else `ek.evaluate` takes, such as `unit`, `weight`, `model`, `costs`, `name`.
 
@@ -213,6 +239,9 @@ def assess(
         level=level,
         min_rows=min_rows,
         pool_below=pool_below,
+        rates=rates,
+        permutations=permutations,
+        seed=seed,
     )
 
 
@@ -227,6 +256,9 @@ def assess_result(
     level: float = 0.95,
     min_rows: int = MIN_ROWS,
     pool_below: int = 0,
+    rates: Rates = "newcombe",
+    permutations: int = 0,
+    seed: int = 0,
 ) -> Assessment:
     """Assesses the fairness of models that were evaluated, with slices by the protected attributes; see `assess`."""
     if not 0 < level < 1:
@@ -235,7 +267,21 @@ def assess_result(
     if pool_below:
         result = pooled(result, list(sets), pool_below, control)
     names = None if metrics is None else tuple(metrics)
-    asked = Asked(sets, control_set(control), reference, names, within, level, min_rows, pool_below)
+    if permutations < 0:
+        raise ConfigError(f"permutations is at least 0, not {permutations}.")
+    asked = Asked(
+        sets,
+        control_set(control),
+        reference,
+        names,
+        within,
+        level,
+        min_rows,
+        pool_below,
+        rates,
+        permutations,
+        seed,
+    )
     return Assessment(result, asked)
 
 

@@ -20,7 +20,8 @@ from evalkit.adjust import benjamini_hochberg, shrink
 from evalkit.errors import ConfigError, listing, nearest
 from evalkit.fairness.families import families
 from evalkit.fairness.joint import GroupValues, group_values
-from evalkit.fairness.pairwise import Sides
+from evalkit.fairness.pairwise import RATES, Rates, Sides
+from evalkit.fairness.statistics.shrunk import empirical_bayes, structured
 from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
 from evalkit.results import Evaluation, Result
 from evalkit.slicing.spec import SliceKey, slice_text
@@ -44,6 +45,8 @@ NUMBERS = (
     "ratio_low",
     "ratio_high",
     "delta_shrunk",
+    "value_shrunk",
+    "value_structured",
     "p_value",
     "p_adjusted",
 )
@@ -58,6 +61,7 @@ def disparities(
     metrics: Sequence[str] | None = None,
     level: float = 0.95,
     min_rows: int | None = None,
+    rates: Rates = "newcombe",
 ) -> pl.DataFrame:
     """Returns the table of every group against its reference.
 
@@ -71,10 +75,12 @@ def disparities(
         metrics: names of the result's metrics; None: those with an interval that are no counts.
         level: confidence that a family's intervals of a metric hold together.
         min_rows: groups with a smaller support have no interval; None: the result's.
+        rates: the intervals of differences of rates, `newcombe` or `miettinen-nurminen`.
 
     Returns:
         The results table's columns, a row for each model, family, metric and group, with `across` and `reference`;
-        `delta` is the group's value minus the reference's, `ratio` the group's over the reference's. Their intervals
+        `delta` is the group's value minus the reference's, `ratio` the group's over the reference's. `value_shrunk` is
+        the value pulled to the groups' mean, `value_structured` of crosses to a regression on attributes. Intervals
         hold for all groups of a family together, `p_adjusted` is over these, `q_value` (Benjamini and Hochberg) over
         the model's table.
 
@@ -83,11 +89,13 @@ def disparities(
     """
     import polars as pl
 
+    if rates not in RATES:
+        raise ConfigError(f'rates is one of {listing(RATES)}, not "{rates}".{nearest(rates, RATES)}')
     frames = []
     for evaluation in result.evaluations:
         found = families(evaluation, protected, control)
         of_metrics = (group_values(evaluation, name, found, min_rows) for name in chosen(evaluation, metrics))
-        rows = [_compared(evaluation, values, reference, level) for each in of_metrics for values in each]
+        rows = [_compared(evaluation, values, reference, level, rates) for each in of_metrics for values in each]
         frame = _table(evaluation, rows, level)
         q = benjamini_hochberg(frame["p_value"].to_numpy())
         frames.append(frame.with_columns(pl.Series("q_value", q)))
@@ -124,23 +132,39 @@ class _Rows:
     method: str
 
 
-def _compared(evaluation: Evaluation, values: GroupValues, reference: Reference, level: float) -> _Rows:
+def _compared(evaluation: Evaluation, values: GroupValues, reference: Reference, level: float, rates: Rates) -> _Rows:
     groups = np.arange(1, 1 + len(values.family.groups))
     own = values.ends((1 - level) / 2) if values.analytic else (values.estimate.value * np.nan,) * 2
     against, sides, law, names = _sides(evaluation, values, reference)
     numbers = {name: np.full(len(groups), np.nan) for name in NUMBERS}
     e = values.estimate
     numbers["candidate"] = e.value[1:]
+    numbers |= _shrunk(values)
     if sides is not None:
         unknown = values.family.unknown
-        found = _numbers(sides, law, against, groups, level, ratio=e.metric.range[0] >= 0)
+        found = _numbers(sides, law, against, groups, level, rates, ratio=e.metric.range[0] >= 0)
         numbers |= {name: np.where(unknown, np.nan, of) for name, of in found.items()}
     few = values.few[1:] | (np.zeros(len(groups), bool) if sides is None else sides.few)
     status = [
         "undefined" if np.isnan(v) else "too_few_rows" if f else "ok" for v, f in zip(e.value[1:], few, strict=True)
     ]
-    method = "none" if sides is None else sides.difference().method
+    method = "none" if sides is None else sides.difference(rates).method
     return _Rows(values, names, (own[0][1:], own[1][1:]), numbers, status, method)
+
+
+def _shrunk(values: GroupValues) -> dict[str, Floats]:
+    """Returns the groups' values without part of their noise; of crosses also by a regression on their attributes."""
+    if not values.analytic:
+        return {}
+    known = ~values.family.unknown & np.isfinite(values.estimate.value[1:])
+    value, variance = values.estimate.value[1:], values.pooled_variance
+    own = np.where(known & np.isfinite(variance), value, np.nan)
+    variance = np.where(np.isfinite(own), variance, np.nan)
+    found = {"value_shrunk": empirical_bayes(own, variance).value}
+    if values.family.across.count(","):
+        codes = np.array([[str(part) for _, part in key] for key in values.family.groups])
+        found["value_structured"] = structured(own, variance, codes).value
+    return found
 
 
 def _numbers(
@@ -149,6 +173,7 @@ def _numbers(
     against: NDArray[np.int64] | None,
     groups: NDArray[np.int64],
     level: float,
+    rates: Rates,
     *,
     ratio: bool,
 ) -> dict[str, Floats]:
@@ -157,7 +182,7 @@ def _numbers(
 
     itself = np.zeros(len(groups), bool) if against is None else against == groups
     each = np.full(len(groups), float(special.ndtr(-law.critical(1 - level))))
-    difference = sides.difference()
+    difference = sides.difference(rates)
     low, high = difference.interval(each)
     p = np.where(itself, np.nan, difference.two_sided(0.0))
     delta = np.where(itself, 0.0, difference.value)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from evalkit.fairness.disparities import chosen
 from evalkit.fairness.families import families
 from evalkit.fairness.group_gap import Gap
 from evalkit.fairness.joint import group_values
-from evalkit.results import Result
+from evalkit.fairness.pairwise import Rates
+from evalkit.fairness.permuted import permuted
+from evalkit.results import Evaluation, Result
 from evalkit.slicing.spec import slice_text
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ def gaps(
     level: float = 0.95,
     min_rows: int | None = None,
     within: Within = None,
+    rates: Rates = "newcombe",
+    permutations: int = 0,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Returns the table of the largest gap of each metric between the groups of each family.
 
@@ -50,13 +56,18 @@ def gaps(
         level: confidence of each gap's bounds.
         min_rows: groups with a smaller support are left out, and named; None: the result's.
         within: how large a gap may be, in each metric or by its name; says which gaps are certified to be so small.
+        rates: the intervals of differences of rates, `newcombe` or `miettinen-nurminen`.
+        permutations: where more than 0, `p_value` is that of so many permutations within the metric's denominator, for
+            rates, means and AUCs of rows that were kept; 999 tell it down to .001.
+        seed: fixes the permutations.
 
     Returns:
         A row for each model, family and metric. `value` is the highest minus the lowest group's value, `low` and `high`
-        its bounds, which hold for all pairs of groups at once; `ratio` the lowest over the highest. `p_value` tests
-        that all groups are alike, `p_adjusted` (Holm) and `q_value` (Benjamini and Hochberg) are over the model's
-        table. A gap is `flagged` if its q-value is under 1 - level and its bounds leave 0 out, `certified` if its upper
-        bound is at most `within`; `finding` says both, or what is not known.
+        its bounds, which hold for all pairs of groups at once; `corrected` the gap without what noise adds on average;
+        `ratio` the lowest over the highest. `p_value` tests that all groups are alike (`test` says how), `p_adjusted`
+        (Holm) and `q_value` (Benjamini and Hochberg) are over the model's table. A gap is `flagged` if its q-value is
+        under 1 - level and its bounds leave 0 out, `certified` if its upper bound is at most `within`; `finding` says
+        both, or what is not known.
 
     Raises:
         ConfigError: an attribute or a metric is not there, or `within` is not positive.
@@ -72,7 +83,13 @@ def gaps(
         if unknown:
             raise ConfigError(f'within names "{unknown[0]}", which is not among the metrics that are compared.')
         of_metrics = (group_values(evaluation, name, found, min_rows) for name in names)
-        rows = [_row(evaluation.model, Gap.of(values), level, limits) for each in of_metrics for values in each]
+        made = [Gap.of(values, rates) for each in of_metrics for values in each]
+        rows = [_row(evaluation.model, gap, level, limits) for gap in made]
+        if permutations:
+            rows = [
+                row | _shuffled(evaluation, gap, row["p_value"], permutations, seed)
+                for row, gap in zip(rows, made, strict=True)
+            ]
         frames.append(_judged(pl.DataFrame(rows), level))
     return pl.concat(frames)
 
@@ -115,7 +132,9 @@ def _row(model: str, gap: Gap, level: float, limits: Mapping[str, float]) -> dic
         "ratio": gap.ratio,
         "ratio_low": ratio_low,
         "ratio_high": ratio_high,
+        "corrected": gap.corrected,
         "p_value": gap.p_value,
+        "test": "chi-square" if values.estimate.metric.kind == "wilson" else "Wald",
         "detectable": gap.detectable(alpha),
         "within": limit,
         "groups": len(gap.held),
@@ -127,6 +146,17 @@ def _row(model: str, gap: Gap, level: float, limits: Mapping[str, float]) -> dic
         "note": "; ".join(dict.fromkeys(values.notes[place] for place in gap.held if values.notes[place])),
         "slice_key": [{"column": column, "value": value} for column, value in family.level],
     }
+
+
+def _shuffled(evaluation: Evaluation, gap: Gap, p: float, permutations: int, seed: int) -> dict[str, Any]:
+    """Returns the p-value by permutation, where the metric has one."""
+    if not np.isfinite(p):
+        return {}
+    held = gap.held - 1
+    family = gap.values.family
+    compared = replace(family, groups=tuple(family.groups[i] for i in held), places=family.places[held])
+    found = permuted(evaluation, gap.values.name, compared, permutations=permutations, seed=seed)
+    return {"p_value": found, "test": "permutation"} if np.isfinite(found) else {}
 
 
 def _judged(frame: pl.DataFrame, level: float) -> pl.DataFrame:

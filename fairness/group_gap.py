@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit import interval
 from evalkit.contrast import POWER, Contrast
 from evalkit.differences import scaled
 from evalkit.fairness.joint import GroupValues
-from evalkit.fairness.pairwise import Sides
+from evalkit.fairness.pairwise import Rates, Sides
+from evalkit.fairness.statistics.corrected import corrected_gap
 from evalkit.fairness.statistics.homogeneity import wald
 from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
 
@@ -43,23 +43,25 @@ class Gap:
         held: [held] the places of the groups that are compared, in `values`.
         pairs: all pairs of them, each once.
         largest: the law of the largest of the pairs' statistics.
+        rates: the intervals of differences of rates.
     """
 
     values: GroupValues
     held: NDArray[np.int64]
     pairs: Sides | None
     largest: Largest
+    rates: Rates = "newcombe"
 
     @classmethod
-    def of(cls, values: GroupValues) -> Gap:
+    def of(cls, values: GroupValues, rates: Rates = "newcombe") -> Gap:
         """Returns the gap; groups without a value, or with too few rows, are left out."""
         held = 1 + np.flatnonzero(values.held)
         if len(held) < 2:
-            return cls(values, held, None, Largest(0, np.zeros(0)))
+            return cls(values, held, None, Largest(0, np.zeros(0)), rates)
         contrasts = all_pairs(len(held))
         first, second = np.triu_indices(len(held), 1)
         law = Largest.of(values.covariance[np.ix_(held, held)], contrasts)
-        return cls(values, held, Sides.of(values, held[first], held[second]), law)
+        return cls(values, held, Sides.of(values, held[first], held[second]), law, rates)
 
     @property
     def _of_held(self) -> Floats:
@@ -78,6 +80,14 @@ class Gap:
         return float(self._of_held.min() / self._of_held.max())
 
     @property
+    def corrected(self) -> float:
+        """The gap without what noise adds to it on average; it may be under 0. NaN for fewer than two groups."""
+        if self.pairs is None:
+            return float("nan")
+        variance = self.values.pooled_variance[self.held - 1]
+        return float(corrected_gap(self._of_held, variance).value) if (variance > 0).all() else float("nan")
+
+    @property
     def has_ratio(self) -> bool:
         """Whether the metric is never negative, so that ratios mean something."""
         return self.values.estimate.metric.range[0] >= 0
@@ -91,7 +101,7 @@ class Gap:
     @functools.cached_property
     def difference(self) -> Contrast | None:
         """The differences of all pairs; None without a pair."""
-        return None if self.pairs is None else self.pairs.difference()
+        return None if self.pairs is None else self.pairs.difference(self.rates)
 
     def _each(self, alpha: float) -> Floats:
         """Returns the one-sided error rate of each pair's ends so that all hold together but for alpha."""
@@ -166,10 +176,7 @@ def _on_scale(values: GroupValues, held: NDArray[np.int64]) -> tuple[Floats, Flo
     groups = e.groups[np.isfinite(e.groups)]
     degrees = float(groups.min()) - 1 if len(groups) else float("inf")
     if e.metric.kind == "wilson":
-        with np.errstate(all="ignore"):
-            n = interval.effective_rows(e, values.deff)
-        pooled = float((n * e.value).sum() / n.sum())
-        return e.value, np.maximum(pooled * (1 - pooled), 1e-300) / n, degrees
+        return e.value, values.pooled_variance[held - 1], degrees
     with np.errstate(all="ignore"):
         value, variance = scaled(e)
     rarer = e.rarer[np.isfinite(e.rarer)]

@@ -68,6 +68,21 @@ class GroupValues:
         """The groups that are known, with a value and rows enough for a claim, [groups]."""
         return (np.isfinite(self.estimate.value) & ~self.few)[1:] & ~self.family.unknown
 
+    @property
+    def pooled_variance(self) -> Floats:
+        """Each group's squared standard error, [groups]; of proportions as if all had the rate of all held groups.
+
+        So no group seems certain because nobody, or everybody, in it counts.
+        """
+        variance = np.diag(self.covariance)[1:]
+        if self.estimate.metric.kind != "wilson" or not self.held.any():
+            return variance
+        of = self.estimate.at(1 + np.arange(len(variance)))
+        with np.errstate(all="ignore"):
+            n = interval.effective_rows(of, self.deff)
+            pooled = float((n * of.value)[self.held].sum() / n[self.held].sum())
+            return np.maximum(pooled * (1 - pooled), 1e-300) / n
+
     def ends(self, alpha: Floats | float) -> tuple[Floats, Floats]:
         """Returns the ends of each interval at one-sided error rates alpha, [1 + groups]; NaN where there is none."""
         low, high = interval.ends(self.estimate, alpha, self.deff)
