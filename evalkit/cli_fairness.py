@@ -31,6 +31,15 @@ class RateInterval(StrEnum):
     miettinen_nurminen = "miettinen-nurminen"
 
 
+class Constraint(StrEnum):
+    """What a mitigation equalizes."""
+
+    demographic_parity = "demographic_parity"
+    equal_opportunity = "equal_opportunity"
+    predictive_equality = "predictive_equality"
+    equalized_odds = "equalized_odds"
+
+
 class DataKind(StrEnum):
     """Where the data of an audit come from."""
 
@@ -117,6 +126,13 @@ def assess(
         int | None, typer.Option(metavar="N", help="Test that groups are alike by N permutations. [default: 0]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes permutations and draws. [default: 0]")] = None,
+    criteria: Annotated[
+        bool | None, typer.Option("--criteria/--no-criteria", help="Whether criteria beside gaps are computed.")
+    ] = None,
+    mitigate: Annotated[
+        Constraint | None,
+        typer.Option(help="Judge fairlearn's threshold_optimizer under this criterion beside the model."),
+    ] = None,
     weight: Annotated[str | None, column("--weight", "Sampling weights.")] = None,
     unit: Annotated[str | None, column("--unit", "What was sampled, such as a user: clusters the intervals.")] = None,
     row_id: Annotated[str | None, column("--id", "What identifies a row.")] = None,
@@ -163,6 +179,8 @@ def assess(
         "rates": None if rates is None else rates.value,
         "permutations": permutations,
         "seed": seed,
+        "criteria": criteria,
+        "mitigate": None if mitigate is None else mitigate.value,
     }
     return functools.partial(
         fairness_job, config, data or [], flags, asked, overwrite=overwrite, form=form, quiet=quiet

@@ -151,6 +151,13 @@ class Fairness(_Settings):
         default=0, ge=0, description="Of tests that groups are alike, within each metric's denominator."
     )
     seed: Whole = Field(default=0, ge=0, description="Fixes permutations and draws.")
+    criteria: bool = Field(default=True, description="Whether criteria beside the gaps of metrics are computed.")
+    mitigate: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"] | None = (
+        Field(default=None, description="What one of fairlearn's mitigated models, beside the original, equalizes.")
+    )
+    method: Literal["threshold_optimizer"] = Field(
+        default="threshold_optimizer", description="Which of fairlearn's mitigations takes a score."
+    )
 
     @field_validator("protected", "control", "metrics", mode="before")
     @classmethod

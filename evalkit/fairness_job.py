@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.config import Config, Fairness
-from evalkit.console import Format, out, progress, table
+from evalkit.console import Format, out, progress, say, table
 from evalkit.errors import ConfigError
 from evalkit.job import after, data_of, engine_of, prepare, settings, tell_written
 
 if TYPE_CHECKING:
+    from evalkit.comparison import Comparison
     from evalkit.fairness.assessment import Assessment
     from evalkit.results import Result
 
@@ -27,13 +28,20 @@ def run(config: Config, *, overwrite: bool, form: Format, quiet: bool) -> None:
     """
     _check(config)
     folder = prepare(config, overwrite=overwrite)
+    asked = config.fairness or Fairness()
     with progress(_STEPS * len(config.evaluated()), quiet=quiet) as step:
-        assessment = assessed(config, step)
+        comparison, told = None, ""
+        if asked.mitigate is None:
+            assessment = assessed(config, step)
+        else:
+            assessment, comparison, told = _mitigated(config, asked, step)
         step("comparing groups")
-        shown = view(assessment, form)
+        shown = view(assessment, form, comparison)
         if folder is not None:
             step(f"writing {folder}")
-            _written(assessment, folder, overwrite=overwrite, report=config.report)
+            _written(assessment, comparison, folder, overwrite=overwrite, report=config.report)
+    if told:
+        say(told, quiet=quiet)
     shown()
     if folder is not None:
         tell_written(folder, report=config.report, quiet=quiet)
@@ -64,18 +72,7 @@ def assessed(config: Config, step: Callable[[str], None]) -> Assessment:
     shared = settings(config)
     slices = shared.pop("slices")
     label = {"label": shared.pop("label")} if config.labels is None else {"labels": config.labels}
-    options: dict[str, Any] = {
-        "protected": asked.protected,
-        "reference": asked.reference,
-        "control": asked.control,
-        "within": asked.within,
-        "level": shared.pop("level"),
-        "min_rows": asked.min_rows,
-        "pool_below": asked.pool_below,
-        "rates": asked.rates,
-        "permutations": asked.permutations,
-        "seed": asked.seed,
-    }
+    options = _options(asked, shared.pop("level"))
     shared.pop("label", None), shared.pop("min_rows"), shared.pop("metrics")
     result: Result | None = None
     made: Assessment | None = None
@@ -91,6 +88,7 @@ def assessed(config: Config, step: Callable[[str], None]) -> Assessment:
             slices=slices,
             engine=engine_of(config),
             progress=after(step, f" {model.title}"),
+            protected=asked.protected,
             **options,
             **shared,
         )
@@ -100,11 +98,57 @@ def assessed(config: Config, step: Callable[[str], None]) -> Assessment:
     if len(result.evaluations) == len(made.result.evaluations):
         return made
     protected = [*asked.protected, *(asked.membership or {})]
-    return assess_result(result, **{**options, "protected": protected, "pool_below": 0})
+    return assess_result(result, protected=protected, **{**options, "pool_below": 0})
 
 
-def view(assessment: Assessment, form: Format) -> Callable[[], None]:
-    """Computes what is shown of an assessment and returns what prints it."""
+def _options(asked: Fairness, level: float) -> dict[str, Any]:
+    """Returns the settings that every assessment takes."""
+    names = {"reference", "control", "within", "min_rows", "pool_below", "rates", "permutations", "seed", "criteria"}
+    return {**{name: getattr(asked, name) for name in names}, "level": level}
+
+
+def _mitigated(config: Config, asked: Fairness, step: Callable[[str], None]) -> tuple[Assessment, Comparison, str]:
+    """Returns a mitigated model of fairlearn beside the original, both judged on rows that neither was fitted to."""
+    from evalkit.fairness.assessment import DEFAULT_METRICS, assess_result
+    from evalkit.fairness.families import slice_sets
+    from evalkit.fairness.thresholds.mitigate import mitigated
+
+    models = config.evaluated()
+    if len(models) > 1 or models[0].score is None or config.label is None or config.weight is not None:
+        raise ConfigError("--mitigate takes one model's --score and one --label, and no weights.")
+    if not asked.protected:
+        raise ConfigError("--mitigate needs --protected, the attribute whose groups are equalized.")
+    if asked.control or asked.membership:
+        raise ConfigError("--mitigate equalizes all rows: leave out control and membership.")
+    step("mitigating")
+    found = mitigated(
+        data_of(config),
+        label=config.label,
+        protected=[asked.protected[0]],
+        score=models[0].score,
+        constraint=asked.mitigate,
+        method=asked.method,
+        unit=config.unit,
+        id=config.id,
+        positive=config.positive,
+        drop_invalid=config.drop_invalid,
+        seed=asked.seed,
+    )
+    step("evaluating both")
+    names = list(asked.metrics or config.metrics or DEFAULT_METRICS["decisions"])
+    comparison = found.compare(metrics=names, slices=slice_sets(asked.protected), level=config.level)
+    assessment = assess_result(comparison.result, protected=asked.protected, **_options(asked, config.level))
+    told = (
+        f"Mitigated by fairlearn's {found.method} under {found.constraint} across {found.protected}: fitted to "
+        f"{found.fitted_rows:,} rows, judged on the other {found.rows.height:,}."
+    )
+    return assessment, comparison, told
+
+
+def view(assessment: Assessment, form: Format, comparison: Comparison | None = None) -> Callable[[], None]:
+    """Computes what is shown of an assessment and returns what prints it; first what a mitigation changes."""
+    from evalkit.compare_view import view as of_comparison
+
     if form is Format.json:
         text = assessment.to_json()
         return lambda: out(text)
@@ -112,8 +156,12 @@ def view(assessment: Assessment, form: Format) -> Callable[[], None]:
     gaps = assessment.gaps.to_dicts()
     groups = _groups(assessment, several)
     findings = assessment.findings()
+    changed = None if comparison is None else of_comparison(comparison, form)
 
     def show() -> None:
+        if changed is not None:
+            changed()
+            out("")
         table(_headers(several), [_line(row, several) for row in gaps])
         groups()
         out("")
@@ -173,11 +221,20 @@ def _line(row: Mapping[str, Any], several: bool) -> list[str]:
     return [*([row["model"]] if several else []), across, row["metric"], *ends, gap, q, row["finding"]]
 
 
-def _written(assessment: Assessment, folder: Path, *, overwrite: bool, report: bool | None) -> None:
+def _written(
+    assessment: Assessment, comparison: Comparison | None, folder: Path, *, overwrite: bool, report: bool | None
+) -> None:
     from evalkit.storage import save
 
-    extra = {"command": "fairness"}
-    save(assessment.result, folder, overwrite=overwrite, report=report, extra=extra, assessment=assessment)
+    save(
+        assessment.result,
+        folder,
+        overwrite=overwrite,
+        report=report,
+        extra={"command": "fairness"},
+        comparison=comparison,
+        assessment=assessment,
+    )
 
 
 def from_flags(flags: Mapping[str, Any], of_file: Fairness | None) -> Fairness:

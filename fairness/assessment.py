@@ -18,9 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evalkit.adjust import benjamini_hochberg
 from evalkit.errors import ConfigError, UsageError
 from evalkit.evaluate import evaluate
 from evalkit.fairness import sentences
+from evalkit.fairness.criteria_table import criteria_measures
 from evalkit.fairness.disparities import Reference, disparities
 from evalkit.fairness.families import control_set, slice_sets
 from evalkit.fairness.gap_table import Within, gaps
@@ -66,6 +68,7 @@ class Asked:
         rates: the intervals of differences of rates.
         permutations: of tests that groups are alike; 0: by chi-square and Wald's test.
         seed: of permutations and draws.
+        criteria: whether criteria beside the gaps of metrics are computed.
     """
 
     protected: tuple[SliceSet, ...]
@@ -79,6 +82,7 @@ class Asked:
     rates: Rates = "newcombe"
     permutations: int = 0
     seed: int = 0
+    criteria: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what was asked as plain values, that `assess_result` takes."""
@@ -94,6 +98,7 @@ class Asked:
             "rates": self.rates,
             "permutations": self.permutations,
             "seed": self.seed,
+            "criteria": self.criteria,
         }
 
 
@@ -134,15 +139,50 @@ class Assessment:
             **self._shared,
         )
 
+    @functools.cached_property
+    def _criteria(self) -> dict[str, tuple[list[Measure], list[str]]]:
+        """The criteria of each model, and what could not be computed."""
+        asked = self.asked
+        if not asked.criteria:
+            return {model: ([], []) for model in self.result.models}
+        shared: dict[str, Any] = {
+            "control": self._shared["control"],
+            "reference": asked.reference,
+            "level": asked.level,
+            "min_rows": asked.min_rows,
+            "rates": asked.rates,
+            "seed": asked.seed,
+        }
+        protected = list(asked.protected)
+        return {e.model: criteria_measures(e, protected, **shared) for e in self.result.evaluations}
+
+    @functools.cached_property
+    def criteria(self) -> pl.DataFrame:
+        """Criteria of fairness, what needs no threshold, and trade-offs, in the columns of results.
+
+        `fair` is the value of perfect fairness, `q_value` over the model's criteria.
+        """
+        import polars as pl
+
+        found = [table(measures, model) for model, (measures, _) in self._criteria.items()]
+        return pl.concat(
+            frame.with_columns(pl.Series("q_value", benjamini_hochberg(frame["p_value"].to_numpy()))) for frame in found
+        )
+
+    @property
+    def not_computed(self) -> list[str]:
+        """What could not be computed, and why."""
+        return list(dict.fromkeys(why for _, left in self._criteria.values() for why in left))
+
     def to_polars(self) -> pl.DataFrame:
         """Returns everything in one table, in the columns of results and comparisons.
 
-        Gaps are metrics of their own, such as `recall_difference@across=race`.
+        Gaps are metrics of their own, such as `recall_difference@across=race`, and so are criteria.
         """
         import polars as pl
 
         of_gaps = (table(_of_gaps(self.gaps.filter(model=model)), model) for model in self.result.models)
-        return pl.concat([self.groups.drop("across", "reference"), *of_gaps], how="diagonal_relaxed")
+        return pl.concat([self.groups.drop("across", "reference"), *of_gaps, self.criteria], how="diagonal_relaxed")
 
     def findings(self) -> list[str]:
         """Returns what is shown, certified or not known, a sentence each, the most certain first."""
@@ -153,12 +193,14 @@ class Assessment:
         return sentences.section(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns groups, gaps and findings as plain values; NaN is None."""
+        """Returns findings, gaps, groups and criteria as plain values; NaN is None."""
         return {
             "asked": self.asked.to_dict(),
             "findings": self.findings(),
             "gaps": _plain(self.gaps),
             "groups": _plain(self.groups),
+            "criteria": _plain(self.criteria),
+            "not_computed": self.not_computed,
         }
 
     def to_json(self) -> str:
@@ -185,6 +227,7 @@ def assess(
     rates: Rates = "newcombe",
     permutations: int = 0,
     seed: int = 0,
+    criteria: bool = True,
     slices: Any = (),
     **more: Any,
 ) -> Assessment:
@@ -209,6 +252,7 @@ def assess(
         permutations: how many permutations within each metric's denominator test that groups are alike; 0: chi-square
             for rates, Wald's test for other metrics.
         seed: of permutations and draws.
+        criteria: whether criteria beside the gaps of metrics are computed.
         slices: further slices of the result.
         more: what else `ek.evaluate` takes, such as `unit`, `weight`, `model`, `costs`, `name`.
 
@@ -242,6 +286,7 @@ def assess(
         rates=rates,
         permutations=permutations,
         seed=seed,
+        criteria=criteria,
     )
 
 
@@ -259,6 +304,7 @@ def assess_result(
     rates: Rates = "newcombe",
     permutations: int = 0,
     seed: int = 0,
+    criteria: bool = True,
 ) -> Assessment:
     """Assesses the fairness of models that were evaluated, with slices by the protected attributes; see `assess`."""
     if not 0 < level < 1:
@@ -281,6 +327,7 @@ def assess_result(
         rates,
         permutations,
         seed,
+        criteria,
     )
     return Assessment(result, asked)
 

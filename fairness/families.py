@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,11 @@ class Family:
     def unknown(self) -> NDArray[np.bool_]:
         """The groups of rows whose membership is not known, a null in the data, [groups]."""
         return np.array([any(value is None for _, value in key) for key in self.groups], dtype=bool)
+
+    def only(self, kept: NDArray[np.bool_]) -> Family:
+        """Returns the family of some of its groups, [groups]."""
+        groups = tuple(key for key, keep in zip(self.groups, kept, strict=True) if keep)
+        return replace(self, groups=groups, places=self.places[kept])
 
     @property
     def with_whole(self) -> NDArray[np.int64]:

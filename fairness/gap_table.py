@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,9 +151,7 @@ def _shuffled(evaluation: Evaluation, gap: Gap, p: float, permutations: int, see
     """Returns the p-value by permutation, where the metric has one."""
     if not np.isfinite(p):
         return {}
-    held = gap.held - 1
-    family = gap.values.family
-    compared = replace(family, groups=tuple(family.groups[i] for i in held), places=family.places[held])
+    compared = gap.values.family.only(gap.values.held)
     found = permuted(evaluation, gap.values.name, compared, permutations=permutations, seed=seed)
     return {"p_value": found, "test": "permutation"} if np.isfinite(found) else {}
 

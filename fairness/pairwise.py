@@ -132,7 +132,11 @@ class Sides:
     @functools.cached_property
     def _counts(self) -> tuple[Floats, Floats, Floats, Floats] | None:
         """Hits and rows of both sides, effective ones; None unless they are proportions of independent groups."""
-        if self.first.metric.kind != "wilson" or np.isfinite(self.first.groups).any() or self._rho[self.error > 0].any():
+        if (
+            self.first.metric.kind != "wilson"
+            or np.isfinite(self.first.groups).any()
+            or self._rho[self.error > 0].any()
+        ):
             return None
         with np.errstate(all="ignore"):
             n, m = (interval.effective_rows(e, self.deff) for e in (self.first, self.second))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evalkit.fairness.criteria.catalog import CRITERIA
 from evalkit.reports.part import Part, render
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ class Family:
         title: the attribute, and the level.
         gaps: the largest gap of each metric.
         metrics: each metric's groups, each with the place of its interval, None without one.
+        criteria: numbers of all groups together.
     """
 
     title: str
     gaps: Sequence[Row]
     metrics: Sequence[tuple[str, Sequence[tuple[Row, Interval | None]]]]
+    criteria: Sequence[Row]
 
 
 def fairness(assessment: Assessment) -> Part:
@@ -59,6 +62,7 @@ def fairness(assessment: Assessment) -> Part:
             reference=asked.reference if isinstance(asked.reference, str) else _named(asked.reference),
             counts=counts,
             left=left,
+            not_computed=assessment.not_computed,
             by_model=[(model, _families(assessment, model)) for model in assessment.result.models],
             width=_WIDTH,
         ),
@@ -82,7 +86,22 @@ def _families(assessment: Assessment, model: str) -> list[Family]:
             if level == "overall" or row["slice"].startswith(within)
         ]
         metrics = [(gap["metric"], _drawn([r for r in rows if r["metric"] == gap["metric"]])) for gap in own]
-        found.append(Family(across if level == "overall" else f"{across} within {level}", own, metrics))
+        title = across if level == "overall" else f"{across} within {level}"
+        found.append(Family(title, own, metrics, _criteria(assessment, model, across, level)))
+    return found
+
+
+def _criteria(assessment: Assessment, model: str, across: str, level: str) -> list[Row]:
+    """Returns the criteria that are one number for all groups of a family, with what they ask for."""
+    own = assessment.criteria.filter(model=model, slice=level).to_dicts()
+    found: list[Row] = []
+    for row in own:
+        name, _, parameters = row["metric"].partition("@")
+        if not f",{parameters},".endswith(f",across={across},"):
+            continue
+        known = CRITERIA.get(name.removesuffix("_difference").removesuffix("_ratio"))
+        inner = parameters.removesuffix(f"across={across}").rstrip(",")
+        found.append({**row, "title": f"{name}@{inner}" if inner else name, "asks": known.definition if known else ""})
     return found
 
 

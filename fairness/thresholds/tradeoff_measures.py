@@ -72,12 +72,23 @@ def tradeoff_measures(
         rates_of(criterion)
     of = objective if isinstance(objective, Objective) else read_objective(objective, costs)
     settings = {"within": within, "randomized": randomized, "level": evaluation.settings.level}
-    found = []
-    for family in families(evaluation, protected, control):
-        scores = GroupScores.of(evaluation, family)
-        for criterion in criteria:
-            found += _of_family(evaluation, family, scores, criterion, of, seed, settings)
-    return found
+    found = families(evaluation, protected, control)
+    return [m for family in found for m in family_tradeoffs(evaluation, family, criteria, of, seed, **settings)]
+
+
+def family_tradeoffs(
+    evaluation: Evaluation,
+    family: Family,
+    criteria: Sequence[Criterion] = ("demographic_parity", "equal_opportunity", "equalized_odds"),
+    of: Objective | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> list[Measure]:
+    """Returns what equality of each criterion would cost among the groups of one family; see `tradeoff_measures`."""
+    scores = GroupScores.of(evaluation, family)
+    aim = of or read_objective("accuracy", None)
+    asked = {"within": 0.0, "randomized": True, "level": evaluation.settings.level, **settings}
+    return [m for criterion in criteria for m in _of_family(evaluation, family, scores, criterion, aim, seed, asked)]
 
 
 def _of_family(
