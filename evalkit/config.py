@@ -155,9 +155,6 @@ class Fairness(_Settings):
     mitigate: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"] | None = (
         Field(default=None, description="What one of fairlearn's mitigated models, beside the original, equalizes.")
     )
-    method: Literal["threshold_optimizer"] = Field(
-        default="threshold_optimizer", description="Which of fairlearn's mitigations takes a score."
-    )
 
     @field_validator("protected", "control", "metrics", mode="before")
     @classmethod

@@ -74,6 +74,10 @@ class Contrast:
 
     def two_sided(self, bound: Floats | float = 0.0) -> Floats:
         """Returns two-sided p-values of the quantity being another than the bound."""
+        if self.tests is None:
+            wide = np.broadcast_to(np.asarray(bound, dtype=np.float64), self.value.shape)
+            with np.errstate(all="ignore"):
+                return np.where(self.testable, np.minimum(1.0, 2 * self._towards(wide)), np.nan)
         return np.minimum(1.0, 2 * np.fmin(self.above(bound), self.below(bound)))
 
     def _one_sided(self, bound: Floats | float, side: int) -> Floats:
@@ -83,20 +87,24 @@ class Contrast:
         return np.where(self.testable, p, np.nan)
 
     def _inverted(self, bound: Floats, side: int) -> Floats:
-        """The alpha at which the interval's end is the bound; by halving, in standard errors."""
+        """The one-sided p-value of a side of the bound, from the interval's ends."""
+        beyond = bound < self.value if side == 0 else bound > self.value
+        p = self._towards(bound)
+        return np.where(self.value == bound, 0.5, np.where(beyond, p, 1 - p))
+
+    def _towards(self, bound: Floats) -> Floats:
+        """The alpha at which the end that lies towards the bound is the bound; by halving, in standard errors."""
         from scipy import special
 
-        beyond = bound < self.value if side == 0 else bound > self.value
+        on_low = bound < self.value
         near = np.zeros(self.value.shape)
         far = np.full(self.value.shape, _MOST_SIGMAS)
         for _ in range(_STEPS_OF_SIGMAS):
             middle = (near + far) / 2
             low, high = self.ends(special.ndtr(-middle))
-            on_low = np.where(beyond, side == 0, side == 1).astype(bool)
             inside = np.where(on_low, low > bound, high < bound)
             near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-        p = special.ndtr(-far)
-        return np.where(self.value == bound, 0.5, np.where(beyond, p, 1 - p))
+        return np.where(self.value == bound, 0.5, special.ndtr(-far))
 
     def detectable(self, alpha: Floats | float) -> Floats:
         """Returns the smallest true departure from a bound that is shown with 80% power at one-sided alpha."""

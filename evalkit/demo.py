@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from evalkit.comparison import Comparison
+    from evalkit.fairness.assessment import Assessment
     from evalkit.gates.verdict import Verdict
 
 _MOST_LISTED = 3
@@ -44,6 +46,30 @@ COSTS = Costs(fn=150, fp=40, currency="USD", unit="person and year")
 ABOUT_COSTS = (
     "Costs, made up for the demo: 40 dollars for a call to somebody who would have spent little, 150 for a high "
     "spender who was not called."
+)
+PROTECTED = ("sex", "race", "income=quantiles(4)", ("sex", "race"), ("race", "income=quantiles(4)"))
+AUDITED = (
+    "positive_prediction_rate",
+    "recall",
+    "false_positive_rate",
+    "precision",
+    "accuracy",
+    "roc_auc",
+    "calibration_ratio",
+)
+WITHIN = 0.1
+ABOUT_AUDIT = (
+    "Who would be called, who would be missed and how often the candidate is wrong, by sex, race, income and their "
+    "crosses. Gaps shown to be at most .1 are certified; intervals are clustered by family."
+)
+TWO_LABELS = "two-labels"
+TITLE_OF_LABELS = "The same score, two labels"
+ABOUT_LABELS = (
+    "A score that predicts cost is often read as need. Here the candidate's score, cut into ten bins, is held against "
+    "two labels: cost, the spending that it was trained for, and need, a physical limitation. Obermeyer, Powers, "
+    "Vogeli and Mullainathan (2019) found Black patients to be sicker than White ones at the same score of a "
+    "commercial model that predicted cost. Whether that holds in these data of the 1970s is what the differences over "
+    "all bins say; where the limitation of a person was not recorded the row is left out."
 )
 RULES = """# The demo's gate; `evalkit gate evalkit-demo --config evalkit-demo/gate.yaml --candidate year_one` decides.
 gate:
@@ -78,7 +104,7 @@ def run(folder: str | None, *, overwrite: bool, report: bool | None, form: Forma
     require_free(target, overwrite=overwrite)
     require_report(report)
     say("\n".join((QUESTION, DATA, ABOUT, ABOUT_COSTS, "")), quiet=quiet)
-    with progress(4 + STEPS_OF_A_MODEL * len(MODELS), quiet=quiet) as step:
+    with progress(6 + STEPS_OF_A_MODEL * len(MODELS), quiet=quiet) as step:
         from evalkit.demo_models import scored_test
 
         step("training three models")
@@ -88,11 +114,15 @@ def run(folder: str | None, *, overwrite: bool, report: bool | None, form: Forma
         shown = _view(comparison, form)
         step("deciding")
         verdicts = [_verdict(comparison, name) for name in comparison.candidates]
+        step("comparing groups")
+        audit, labels = _audited(comparison), _of_two_labels(rows)
+        told = [*_told(audit), *_told_of_labels(labels)]
         step(f"writing {target}")
-        _write(comparison, verdicts[0], target, overwrite=overwrite, report=report)
+        _write(comparison, verdicts[0], (audit, labels), target, overwrite=overwrite, report=report)
     shown()
     if form is Format.table:
         _show(verdicts)
+        out("\n" + "\n".join(told))
     tell_written(target, report=report, quiet=quiet)
     say(f"Decide yourself: evalkit gate {target} --config {target / 'gate.yaml'} --candidate year_one", quiet=quiet)
     best = target / ("report.html" if can_report() and report is not False else "metrics.json")
@@ -131,8 +161,73 @@ def _show(verdicts: Sequence[Verdict]) -> None:
         text.show(verdict, most=_MOST_LISTED)
 
 
-def _write(comparison: Comparison, verdict: Verdict, target: Path, *, overwrite: bool, report: bool | None) -> None:
+def _audited(comparison: Comparison) -> Assessment:
+    """Returns the assessment of the candidate's fairness."""
+    from evalkit.fairness.assessment import assess_result
+    from evalkit.results import Result
+
+    [candidate] = [e for e in comparison.result.evaluations if e.model == MODELS[1]]
+    return assess_result(
+        Result([candidate]), protected=PROTECTED, metrics=AUDITED, within=WITHIN, title="Fairness", about=ABOUT_AUDIT
+    )
+
+
+def _of_two_labels(rows: pl.DataFrame) -> Assessment:
+    """Returns the candidate's score held against two labels, by race within bins of the score."""
+    from evalkit.fairness.assessment import assess
+
+    found = assess(
+        rows,
+        labels={"cost": "label", "need": "need"},
+        score=MODELS[1],
+        protected=["race"],
+        control=[f"{MODELS[1]}=quantiles(10)"],
+        metrics=["prevalence"],
+        unit="family",
+        id="row_id",
+        drop_invalid=True,
+        criteria=False,
+    )
+    return replace(found, title=TITLE_OF_LABELS, about=ABOUT_LABELS)
+
+
+def _told(audit: Assessment) -> list[str]:
+    """Returns what the audit found, in a few sentences; the report and fairness.md hold all of it."""
+    from evalkit.fairness.sentences import too_few
+
+    gaps = audit.gaps
+    flagged, certified = int(gaps["flagged"].sum()), int(gaps["certified"].sum())
+    first = (
+        f"Groups of {MODELS[1]}: of {gaps.height} gaps in {len(AUDITED)} metrics {flagged} are flagged and {certified} "
+        f"certified to be at most {WITHIN:g}, each at {audit.asked.level:.0%}. {too_few(gaps)}"
+    )
+    return [first, *audit.findings()[:_MOST_LISTED]]
+
+
+def _told_of_labels(labels: Assessment) -> list[str]:
+    """Returns the difference of groups at the same score, by label."""
+    averages = labels.conditional
+    if averages is None:
+        return []
+    return [
+        f"At the same score, {row['model']}: {row['slice']} has the label {row['delta']:+.3f} more often than "
+        f"{row['reference']} [{row['low']:+.3f}, {row['high']:+.3f}], p = {row['p_value']:.2g}."
+        for row in averages.iter_rows(named=True)
+    ]
+
+
+def _write(
+    comparison: Comparison,
+    verdict: Verdict,
+    assessments: tuple[Assessment, Assessment],
+    target: Path,
+    *,
+    overwrite: bool,
+    report: bool | None,
+) -> None:
     from evalkit.storage import save
+
+    audit, labels = assessments
 
     save(
         comparison.result,
@@ -142,6 +237,8 @@ def _write(comparison: Comparison, verdict: Verdict, target: Path, *, overwrite:
         extra={"command": "demo"},
         comparison=comparison,
         verdict=verdict,
+        assessment=audit,
+        also={TWO_LABELS: labels},
         texts={"gate.yaml": RULES},
     )
 

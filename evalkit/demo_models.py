@@ -31,7 +31,7 @@ MODEL_COLUMNS: dict[str, tuple[str, ...]] = {
     "candidate": DEMOGRAPHICS + HEALTH + USE,
     "year_one": DEMOGRAPHICS + HEALTH,
 }
-KEYS = ("row_id", "person", "family", "year", "label", "sex", "race", "age", "income", "site")
+KEYS = ("row_id", "person", "family", "year", "label", "need", "sex", "race", "age", "income", "site")
 
 
 def fit_models(train: pl.DataFrame) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def scored_test() -> pl.DataFrame:
     """Returns the test rows with a score in [0, 1] by each model, float64: 7,230 rows, 927 families.
 
     The columns are `row_id` ("PERSON-YEAR", unique), `person`, `family` (what intervals are clustered by), `year`,
-    `label`, `sex`, `race`, `age`, `income`, `site` (for slices) and `baseline`, `candidate`, `year_one` (the scores).
+    `label`, `need` (1 with a physical limitation, null where that is not known), `sex`, `race`, `age`, `income`, `site`
+    (for slices) and `baseline`, `candidate`, `year_one` (the scores).
 
     Raises:
         MissingExtra: statsmodels or scikit-learn is not installed.
@@ -70,7 +71,8 @@ def scored_test() -> pl.DataFrame:
     with _one_thread():
         scores = {name: model.predict_proba(_features(test, name))[:, 1] for name, model in models.items()}
     row_id = pl.format("{}-{}", "person", "year").alias("row_id")
-    return test.with_columns(row_id).select(KEYS).with_columns(pl.Series(name, scores[name]) for name in scores)
+    need = pl.when(pl.col("physlm").is_in([0.0, 1.0])).then(pl.col("physlm").cast(pl.Int8)).alias("need")
+    return test.with_columns(row_id, need).select(KEYS).with_columns(pl.Series(name, scores[name]) for name in scores)
 
 
 def _unfitted_models() -> dict[str, Any]:

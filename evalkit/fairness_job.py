@@ -116,7 +116,7 @@ def _mitigated(config: Config, asked: Fairness, step: Callable[[str], None]) -> 
     models = config.evaluated()
     if len(models) > 1 or models[0].score is None or config.label is None or config.weight is not None:
         raise ConfigError("--mitigate takes one model's --score and one --label, and no weights.")
-    if not asked.protected:
+    if asked.mitigate is None or not asked.protected:
         raise ConfigError("--mitigate needs --protected, the attribute whose groups are equalized.")
     if asked.control or asked.membership:
         raise ConfigError("--mitigate equalizes all rows: leave out control and membership.")
@@ -127,7 +127,6 @@ def _mitigated(config: Config, asked: Fairness, step: Callable[[str], None]) -> 
         protected=[asked.protected[0]],
         score=models[0].score,
         constraint=asked.mitigate,
-        method=asked.method,
         unit=config.unit,
         id=config.id,
         positive=config.positive,
@@ -148,6 +147,7 @@ def _mitigated(config: Config, asked: Fairness, step: Callable[[str], None]) -> 
 def view(assessment: Assessment, form: Format, comparison: Comparison | None = None) -> Callable[[], None]:
     """Computes what is shown of an assessment and returns what prints it; first what a mitigation changes."""
     from evalkit.compare_view import view as of_comparison
+    from evalkit.fairness import sentences
 
     if form is Format.json:
         text = assessment.to_json()
@@ -155,7 +155,7 @@ def view(assessment: Assessment, form: Format, comparison: Comparison | None = N
     several = len(assessment.result.models) > 1
     gaps = assessment.gaps.to_dicts()
     groups = _groups(assessment, several)
-    findings = assessment.findings()
+    too_few = sentences.too_few(assessment.gaps)
     changed = None if comparison is None else of_comparison(comparison, form)
 
     def show() -> None:
@@ -164,9 +164,8 @@ def view(assessment: Assessment, form: Format, comparison: Comparison | None = N
             out("")
         table(_headers(several), [_line(row, several) for row in gaps])
         groups()
-        out("")
-        for sentence in findings:
-            out(sentence)
+        if too_few:
+            out(f"\n{too_few}")
 
     return show
 

@@ -89,8 +89,8 @@ def report(folder: str, out: str | None, *, overwrite: bool, quiet: bool) -> Non
 
         aside = target.with_name(f".{target.name}.part")
         try:
-            assessment = _assessed(result, run)
-            write_report(result, aside, run=run, comparison=comparison, verdict=verdict, assessment=assessment)
+            assessments = _assessed(Path(folder), result, run)
+            write_report(result, aside, run=run, comparison=comparison, verdict=verdict, assessments=assessments)
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
@@ -114,13 +114,21 @@ def _compared(result: Result, run: Mapping[str, Any]) -> Comparison | None:
     )
 
 
-def _assessed(result: Result, run: Mapping[str, Any]) -> Assessment | None:
-    """Returns the assessment of fairness that a run says it made; None where it made none."""
-    if not run.get("fairness"):
-        return None
+def _assessed(folder: Path, result: Result, run: Mapping[str, Any]) -> list[Assessment]:
+    """Returns the assessments of fairness that a run says it made, of its own models first."""
     from evalkit.fairness.assessment import assess_result
+    from evalkit.results import Result
+    from evalkit.storage import load
 
-    return assess_result(result, **run["fairness"])
+    found = []
+    if run.get("fairness"):
+        asked = dict(run["fairness"])
+        of_models = asked.pop("models", result.models)
+        kept = Result([e for e in result.evaluations if e.model in of_models])
+        found.append(assess_result(kept, **asked))
+    for name in run.get("also", ()):
+        found += _assessed(folder / name, load(folder / name, rows=True), _run(folder / name))
+    return found
 
 
 def _verdict(folder: Path) -> Verdict | None:

@@ -58,6 +58,7 @@ def save(
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
     assessment: Assessment | None = None,
+    also: Mapping[str, Assessment] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes a result into a folder and returns it; on any failure nothing is left behind.
@@ -71,6 +72,7 @@ def save(
         comparison: of these models, written beside them.
         verdict: of a gate, likewise.
         assessment: of these models' fairness, likewise.
+        also: other assessments, each written with its own result into a folder of its name, and shown in the report.
         texts: further files by name.
 
     Raises:
@@ -90,9 +92,14 @@ def save(
             run["comparison"] = _describe_comparison(comparison)
             run["files"] += _write_comparison(comparison, aside)
         if assessment is not None:
-            run["fairness"] = assessment.asked.to_dict()
+            run["fairness"] = _describe_assessment(assessment)
             run["files"] += _write_assessment(assessment, aside)
-        _finish(aside, run, result, comparison, verdict, report, assessment)
+        for name, other in (also or {}).items():
+            save(other.result, aside / name, report=False, assessment=other, extra=extra)
+            run["also"] = [*run.get("also", []), name]
+            run["files"].append(name)
+        shown = [*([] if assessment is None else [assessment]), *(also or {}).values()]
+        _finish(aside, run, result, comparison, verdict, report, shown)
     return target
 
 
@@ -136,7 +143,7 @@ def _finish(
     comparison: Comparison | None,
     verdict: Verdict | None,
     report: bool | None,
-    assessment: Assessment | None = None,
+    assessments: Sequence[Assessment] = (),
 ) -> None:
     """Writes the verdict, the report and last what was run."""
     from evalkit.gates.write import write
@@ -147,7 +154,7 @@ def _finish(
         result,
         aside,
         run,
-        {"comparison": comparison, "verdict": verdict, "assessment": assessment},
+        {"comparison": comparison, "verdict": verdict, "assessments": assessments},
         required=report is True,
     ):
         run["files"].append("report.html")
@@ -263,6 +270,11 @@ def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
             pl.concat(frames, how="diagonal").write_parquet(folder / f"{name}.parquet")
             files.append(f"{name}.parquet")
     return files
+
+
+def _describe_assessment(assessment: Assessment) -> dict[str, Any]:
+    told = {"models": assessment.result.models, "title": assessment.title, "about": assessment.about}
+    return {**assessment.asked.to_dict(), **told}
 
 
 def _write_assessment(assessment: Assessment, folder: Path) -> list[str]:

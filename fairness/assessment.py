@@ -22,6 +22,7 @@ from evalkit.adjust import benjamini_hochberg
 from evalkit.errors import ConfigError, UsageError
 from evalkit.evaluate import evaluate
 from evalkit.fairness import sentences
+from evalkit.fairness.conditional import conditional
 from evalkit.fairness.criteria_table import criteria_measures
 from evalkit.fairness.disparities import Reference, disparities
 from evalkit.fairness.families import control_set, slice_sets
@@ -30,6 +31,8 @@ from evalkit.fairness.measure import Measure, table
 from evalkit.fairness.membership import Membership, with_membership
 from evalkit.fairness.pairwise import Rates
 from evalkit.fairness.pool import pooled
+from evalkit.metric import Metric
+from evalkit.metrics import find
 from evalkit.results import Result
 from evalkit.slicing.spec import SliceSet, parse
 
@@ -108,10 +111,19 @@ def _plain_set(of: SliceSet) -> list[str]:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of the fairness of a model, or of several; tables are made when they are first asked for."""
+    """What is known of the fairness of a model, or of several; tables are made when they are first asked for.
+
+    Attributes:
+        result: of the models.
+        asked: what was asked.
+        title: of its part of a report.
+        about: what a reader of that part must know.
+    """
 
     result: Result
     asked: Asked
+    title: str = "Fairness"
+    about: str = ""
 
     @property
     def _shared(self) -> dict[str, Any]:
@@ -169,6 +181,19 @@ class Assessment:
             frame.with_columns(pl.Series("q_value", benjamini_hochberg(frame["p_value"].to_numpy()))) for frame in found
         )
 
+    @functools.cached_property
+    def conditional(self) -> pl.DataFrame | None:
+        """Each group's difference to its reference over all levels of the control features; None without any.
+
+        See `evalkit.fairness.conditional.conditional`.
+        """
+        asked = self.asked
+        if asked.control is None or asked.reference in ("overall", "rest"):
+            return None
+        names = None if asked.metrics is None else list(asked.metrics)
+        shared: dict[str, Any] = {"reference": asked.reference, "metrics": names, "level": asked.level}
+        return conditional(self.result, list(asked.protected), [asked.control], **shared)
+
     @property
     def not_computed(self) -> list[str]:
         """What could not be computed, and why."""
@@ -200,6 +225,7 @@ class Assessment:
             "gaps": _plain(self.gaps),
             "groups": _plain(self.groups),
             "criteria": _plain(self.criteria),
+            "conditional": [] if self.conditional is None else _plain(self.conditional),
             "not_computed": self.not_computed,
         }
 
@@ -219,7 +245,7 @@ def assess(
     reference: Reference = "largest",
     control: Any = (),
     membership: Membership | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     within: Within = None,
     level: float = 0.95,
     min_rows: int = MIN_ROWS,
@@ -277,6 +303,7 @@ def assess(
     return assess_result(
         result,
         protected=[*sets, *known_as_probabilities],
+        metrics=None if metrics is None else [m.name if isinstance(m, Metric) else find(m).name for m in metrics],
         reference=reference,
         control=[levels] if levels else (),
         within=within,
@@ -305,8 +332,31 @@ def assess_result(
     permutations: int = 0,
     seed: int = 0,
     criteria: bool = True,
+    title: str = "Fairness",
+    about: str = "",
 ) -> Assessment:
-    """Assesses the fairness of models that were evaluated, with slices by the protected attributes; see `assess`."""
+    """Assesses the fairness of models that were evaluated, with slices by the protected attributes; see `assess`.
+
+    Args:
+        result: of the models.
+        protected: as of `assess`, and so the other settings.
+        reference: what groups are compared with.
+        control: features that groups are compared within; slices must cross them with the attributes.
+        metrics: names of the result's metrics.
+        within: how large gaps may be.
+        level: confidence of intervals.
+        min_rows: groups with a smaller support are in no gap.
+        pool_below: groups with fewer rows are one group.
+        rates: the intervals of differences of rates.
+        permutations: of tests that groups are alike.
+        seed: of permutations and draws.
+        criteria: whether criteria are computed.
+        title: of its part of a report.
+        about: what a reader of that part must know.
+
+    Raises:
+        ConfigError: a setting cannot hold.
+    """
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
     sets = tuple(parse(protected))
@@ -329,7 +379,7 @@ def assess_result(
         seed,
         criteria,
     )
-    return Assessment(result, asked)
+    return Assessment(result, asked, title, about)
 
 
 def _of_gaps(frame: pl.DataFrame) -> list[Measure]:

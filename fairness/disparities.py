@@ -109,7 +109,10 @@ def chosen(evaluation: Evaluation, metrics: Sequence[str] | None) -> list[str]:
     """Returns the names of the metrics that groups are compared in; ConfigError for one that was not evaluated."""
     known = dict(evaluation.metrics)
     if metrics is None:
-        return [n for n, m in known.items() if m.name_of_function not in _NO_RATES and m.kind not in _BARE]
+        found = [n for n, m in known.items() if m.name_of_function not in _NO_RATES and m.kind not in _BARE]
+        if not found:
+            raise ConfigError(f"Groups are compared in rates, means and the like; there are: {listing(known, 40)}.")
+        return found
     for name in metrics:
         if name not in known:
             raise ConfigError(f'"{name}" was not evaluated.{nearest(name, known)} There are: {listing(known, 40)}.')

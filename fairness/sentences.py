@@ -38,11 +38,14 @@ def findings(gaps: pl.DataFrame, *, several: bool = False) -> list[str]:
     if open_.height:
         names = _listed([_name(row, several) for row in open_.iter_rows(named=True)])
         told.append(f"Not known, for the gap is neither shown nor shown to be small: {names}.")
-    few = gaps.filter((pl.col("status") == "too_few_rows") | (pl.col("left_out") != ""))
-    groups = {text for row in few["left_out"] for text in row.split("; ") if text}
-    if groups:
-        told.append(f"Too few rows for a claim in one metric or more: {_listed(sorted(groups))}.")
-    return told
+    few = too_few(gaps)
+    return [*told, few] if few else told
+
+
+def too_few(gaps: pl.DataFrame) -> str:
+    """Returns the sentence that names the groups with too few rows for a claim; empty where there are none."""
+    groups = {text for row in gaps["left_out"] for text in row.split("; ") if text}
+    return f"Too few rows for a claim in one metric or more: {_listed(sorted(groups))}." if groups else ""
 
 
 def _name(row: dict[str, Any], several: bool) -> str:

@@ -43,8 +43,13 @@ class Family:
     criteria: Sequence[Row]
 
 
-def fairness(assessment: Assessment) -> Part:
-    """Returns the part that shows an assessment: gaps with what is shown of them, and every group's values."""
+def fairness(assessment: Assessment, name: str = "fairness") -> Part:
+    """Returns the part that shows an assessment: gaps with what is shown of them, and every group's values.
+
+    Args:
+        assessment: without control features.
+        name: of the part, its anchor.
+    """
     asked, gaps = assessment.asked, assessment.gaps
     counts = {
         "flagged": int(gaps["flagged"].sum()),
@@ -54,10 +59,11 @@ def fairness(assessment: Assessment) -> Part:
     }
     left = sorted({text for row in gaps["left_out"] for text in row.split("; ") if text})
     return Part(
-        "fairness",
-        "Fairness",
+        name,
+        assessment.title,
         render(
             "fairness.html",
+            about=assessment.about,
             asked=asked,
             reference=asked.reference if isinstance(asked.reference, str) else _named(asked.reference),
             counts=counts,

@@ -36,6 +36,7 @@ from evalkit.reports.differences import differences
 from evalkit.reports.fairness import fairness
 from evalkit.reports.flips import flips
 from evalkit.reports.forest import forest
+from evalkit.reports.levels import levels
 from evalkit.reports.part import Part, render, source
 from evalkit.reports.summary import summary
 from evalkit.reports.table import table
@@ -56,7 +57,7 @@ def write_report(
     run: Mapping[str, object] | None = None,
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
-    assessment: Assessment | None = None,
+    assessments: Sequence[Assessment] = (),
 ) -> Path:
     """Writes an evaluation, and what was compared and decided, as one HTML file and returns its path.
 
@@ -67,14 +68,14 @@ def write_report(
         run: what else is known of the run, such as `run.json`; shown in the last part.
         comparison: of the result's models; adds deltas and changed decisions.
         verdict: of a gate; comes first.
-        assessment: of the models' fairness; adds groups and gaps.
+        assessments: of the models' fairness; add groups and gaps.
 
     Raises:
         MissingExtra: Plotly or Jinja is not installed.
         OutputError: the file cannot be written.
     """
     plotly()
-    made = parts(result, run, comparison, verdict, assessment)
+    made = parts(result, run, comparison, verdict, assessments)
     text = page(made, cells(result), title or _title(result, comparison))
     path = Path(path)
     try:
@@ -92,7 +93,7 @@ def parts(
     run: Mapping[str, object] | None = None,
     comparison: Comparison | None = None,
     verdict: Verdict | None = None,
-    assessment: Assessment | None = None,
+    assessments: Sequence[Assessment] = (),
 ) -> list[Part]:
     """Returns the parts of a report in the order a reviewer reads them."""
     return [
@@ -100,13 +101,18 @@ def parts(
         summary(result, comparison),
         *([] if comparison is None else [deltas(result, comparison), flips(result, comparison)]),
         *([costs(result, comparison)] if costly(result) else []),
-        *([] if assessment is None else [fairness(assessment)]),
+        *(_of_fairness(assessment, number) for number, assessment in enumerate(assessments)),
         differences(result),
         forest(result),
         curves(result),
         table(result),
         about(result, run),
     ]
+
+
+def _of_fairness(assessment: Assessment, number: int) -> Part:
+    name = f"fairness-{number}" if number else "fairness"
+    return fairness(assessment, name) if assessment.asked.control is None else levels(assessment, name)
 
 
 def _title(result: Result, comparison: Comparison | None) -> str:
