@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evalkit import fairness as fairness
     from evalkit import metrics as metrics
     from evalkit.compare import compare as compare
     from evalkit.comparison import Comparison as Comparison
@@ -47,6 +48,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "fairness",
     "gate",
     "load",
     "metric",
@@ -93,8 +95,8 @@ sys.modules[__name__].__class__ = _Package
 if not TYPE_CHECKING:  # hidden, so that the type checkers report a name that is not there
 
     def __getattr__(name: str) -> Any:
-        if name == "metrics":
-            return import_module("evalkit.metrics")
+        if name in ("fairness", "metrics"):
+            return import_module(f"evalkit.{name}")
         if name not in _MODULES:
             raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
         value = getattr(import_module(_MODULES[name]), name)

@@ -30,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Plot:
-    """One metric of one model by level and group.
+    """One metric of one model by level and group; rows of unknown members are left out.
 
     Attributes:
         metric: its name.
@@ -78,7 +78,8 @@ def _plots(assessment: Assessment, model: str, across: str) -> list[Plot]:
 
 
 def _plot(assessment: Assessment, model: str, across: str, metric: str) -> Plot:
-    rows = assessment.groups.filter(model=model, across=across, metric=metric).to_dicts()
+    every = assessment.groups.filter(model=model, across=across, metric=metric).to_dicts()
+    rows = [row for row in every if all(pair["value"] is not None for pair in row["slice_key"])]
     gaps = assessment.gaps.filter(model=model, across=across, metric=metric).to_dicts()
     names = [gap["slice"] for gap in gaps]
     own = {(level, row["slice"].removeprefix(f"{level}, ")): row for level in names for row in rows if _in(row, level)}
