@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit.combined import combined, correlations
 from evalkit.contrast import student, tail
-from evalkit.fairness.criteria.combined import combined, correlations
 from evalkit.fairness.criteria.group_cells import GroupCells, known_rows, wilson_ends
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
-from evalkit.fairness.criteria.reference import reference_place
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
 
@@ -64,7 +64,7 @@ def cohens_h_measures(
         level: the confidence level.
     """
     cells = GroupCells.of(evaluation, family.places, threshold)
-    base = reference_place(family, cells.rows, reference)
+    base = reference_place(family, reference, rows=cells.rows)
     [rate] = cells.estimates("positive_prediction_rate")
     n = known_rows(rate)
     low, high = (_arcsine(end) for end in wilson_ends(rate, level, cells.degrees))
@@ -109,7 +109,7 @@ def standardized_mean_difference_measures(
     """
     scores = GroupScores.of(evaluation, family)
     rows = scores.count.sum((1, 2))
-    base = reference_place(family, rows, reference)
+    base = reference_place(family, reference, rows=rows)
     others = [g for g in range(scores.groups) if g != base]
     if not others:
         return []

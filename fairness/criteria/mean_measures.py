@@ -9,9 +9,9 @@ import numpy as np
 from evalkit.contrast import student
 from evalkit.fairness.criteria.group_means import GroupMeans
 from evalkit.fairness.criteria.largest_gap import largest_gap
-from evalkit.fairness.criteria.reference import reference_place
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.slicing.spec import SliceKey, slice_text
 
 _FEWEST = 10
@@ -38,7 +38,7 @@ def mean_measures(
 
     A group of fewer than 10 rows has no interval, and takes no part in the largest gap.
     """
-    base = reference_place(family, means.rows, reference)
+    base = reference_place(family, reference, rows=means.rows)
     enough = means.rows >= _FEWEST
     note = "scores binned" if binned else ""
     of = largest_gap(np.where(enough, means.value, np.nan), means.covariance, level=level, degrees=means.degrees)
@@ -49,6 +49,8 @@ def mean_measures(
         notes.append(f"{slice_text(family.groups[of.highest])} over {slice_text(family.groups[of.lowest])}")
     if left_out := [slice_text(g) for g, ok in zip(family.groups, enough, strict=True) if not ok]:
         notes.append(f"fewer than {_FEWEST} rows, left out: {', '.join(left_out)}")
+    if np.isfinite(of.value) and np.isnan(of.low):
+        notes.append("no bounds: the rows of a group do not vary")
     found = [
         replace(at, method="all pairs at once", p_value=of.p_value, approximate=binned, note="; ".join(notes)),
     ]

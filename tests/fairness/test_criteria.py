@@ -13,11 +13,11 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_effectsize
 
 import evalkit as ek
+from evalkit.combined import combined
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.criteria.average_odds import average_odds_measures
 from evalkit.fairness.criteria.balance import balance_measures
 from evalkit.fairness.criteria.catalog import CRITERIA, criterion
-from evalkit.fairness.criteria.combined import combined
 from evalkit.fairness.criteria.effect_size import cohens_h, cohens_h_measures, standardized_mean_difference_measures
 from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.criteria.largest_gap import largest_gap
