@@ -18,7 +18,7 @@ import numpy as np
 
 from evalkit.combined import combined
 from evalkit.contrast import tail
-from evalkit.fairness.criteria.group_cells import GroupCells, wilson_ends
+from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
 from evalkit.fairness.reference import reference_place
@@ -60,7 +60,7 @@ def average_odds_measures(
     base = reference_place(family, reference, rows=cells.rows)
     rates = cells.estimates("recall", "false_positive_rate")
     value = np.stack([e.value for e in rates], axis=1)
-    sides = [wilson_ends(e, level, cells.degrees) for e in rates]
+    sides = [cells.ends(e, level) for e in rates]
     low, high = (np.stack(side, axis=1) for side in zip(*sides, strict=True))
     groups = len(family.groups)
     slope = np.zeros((groups, 2, groups, 4))

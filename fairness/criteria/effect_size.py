@@ -13,7 +13,7 @@ import numpy as np
 
 from evalkit.combined import combined, correlations
 from evalkit.contrast import student, tail
-from evalkit.fairness.criteria.group_cells import GroupCells, known_rows, wilson_ends
+from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
@@ -66,8 +66,8 @@ def cohens_h_measures(
     cells = GroupCells.of(evaluation, family.places, threshold)
     base = reference_place(family, reference, rows=cells.rows)
     [rate] = cells.estimates("positive_prediction_rate")
-    n = known_rows(rate)
-    low, high = (_arcsine(end) for end in wilson_ends(rate, level, cells.degrees))
+    n = cells.rows_of(rate)
+    low, high = (_arcsine(end) for end in cells.ends(rate, level))
     error = 1 / np.sqrt(np.where(n > 0, n, np.nan))
     value = _arcsine(rate.value)
     slope = np.zeros((len(value), len(value), 4))

@@ -118,6 +118,20 @@ def test_covariances_of_decisions_are_those_of_rates(more: dict[str, Any]) -> No
     assert np.diag(cells.covariance(slope)) == pytest.approx(recall.variance, rel=0.04 if "unit" in more else 1e-9)
 
 
+@pytest.mark.parametrize("more", WAYS)
+def test_rates_of_groups_have_the_intervals_of_the_table(more: dict[str, Any]) -> None:
+    """Also where everybody in a group is selected, whose rows are worth fewer where units decide."""
+    data = rows(2000).with_columns(u=pl.int_range(2000) % 400)
+    data = data.with_columns(p=pl.when((pl.col("g") == "a") | (pl.col("u") % 3 == 0)).then(0.9).otherwise(0.1))
+    result = ek.evaluate(data, label="y", score="p", metrics=["positive_prediction_rate@0.5"], slices=["g"], **more)
+    [family] = families(result.evaluations[0], ["g"])
+    cells = GroupCells.of(result.evaluations[0], family.places)
+    [rate] = cells.estimates("positive_prediction_rate")
+    known = [result.at(f"g={k}")["positive_prediction_rate@threshold=0.5"] for k in "abc"]
+    assert rate.value[0] == 1
+    assert np.stack(cells.ends(rate, 0.95)) == pytest.approx(np.array([(k.low, k.high) for k in known]).T)
+
+
 def test_decisions_at_several_thresholds_need_one_named() -> None:
     evaluation = ek.evaluate(
         rows(), label="y", score="p", metrics=["recall@0.5", "recall@0.7"], slices=["g"]
