@@ -25,6 +25,7 @@ from evalkit.fairness.criteria.lift import lift, lift_measures
 from evalkit.fairness.criteria.treatment_equality import error_ratio, treatment_equality_measures
 from evalkit.fairness.families import families
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.metrics import catalog
 from evalkit.results import Evaluation
 
@@ -395,7 +396,9 @@ def test_groups_that_overlap_are_no_background() -> None:
         lift_measures(evaluation, families(evaluation, ["g"])[0])
 
 
-def test_a_reference_that_is_no_group_is_refused_with_the_nearest() -> None:
+def test_a_reference_is_named_by_its_value_its_text_or_its_key_and_another_is_refused_with_the_nearest() -> None:
     evaluation = evaluated(rows())
+    [family] = families(evaluation, ["g"])
+    assert [reference_place(family, of) for of in ("b", "g=b", (("g", "b"),))] == [1, 1, 1]
     with pytest.raises(ConfigError, match='No group "g=z" by "g"'):
         average_odds_measures(evaluation, families(evaluation, ["g"])[0], reference="g=z")

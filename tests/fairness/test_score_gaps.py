@@ -90,9 +90,8 @@ def test_a_group_that_scores_higher_shows_in_gaps_and_tests() -> None:
     assert gap.p_value >= min(m.p_value for m in pairs)
 
 
-@pytest.mark.parametrize("reference", ["b", "g=b", (("g", "b"),)])
-def test_a_reference_stands_second_in_every_pair(reference: Any) -> None:
-    found = _measures(_rows(), reference=reference)
+def test_a_reference_stands_second_in_every_pair() -> None:
+    found = _measures(_rows(), reference="b")
     for name in ("xauc_difference", "subgroup_auc_difference", "abroca"):
         assert [(m.group, m.reference) for m in _of(found, name)] == [
             ((("g", "a"),), (("g", "b"),)),
@@ -233,7 +232,7 @@ def test_intervals_of_differences_hold_the_truth(how: str) -> None:
 @pytest.mark.slow
 def test_the_largest_gap_of_many_groups_is_held_by_its_bounds() -> None:
     rng = np.random.default_rng(5)
-    replicates, groups, rows = 100, 5, 500
+    replicates, groups, rows = 80, 5, 500
     n = replicates * rows
     y, g = rng.integers(0, 2, n), rng.integers(0, groups, n)
     data = {"y": y, "p": rng.normal(size=n) + y, "g": g, "r": np.repeat(np.arange(replicates), rows)}
