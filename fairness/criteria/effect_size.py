@@ -15,6 +15,7 @@ from evalkit.combined import combined, correlations
 from evalkit.contrast import student, tail
 from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
+from evalkit.fairness.criteria.mean_measures import by_student
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
@@ -118,8 +119,6 @@ def standardized_mean_difference_measures(
     variance = np.diag(sampling_covariance(scores, np.stack([i for _, i in told])))
     degrees = np.minimum(rows[others] + rows[base] - 2.0, degrees_of(scores)).clip(1)
     test = student(value, np.sqrt(np.maximum(variance, 0.0)), degrees, "Student's t")
-    low, high = test.interval((1 - level) / 2)
-    p_value = test.two_sided(0.0)
     found = []
     for i, g in enumerate(others):
         at = Measure("standardized_mean_difference", family.across, float(value[i]), level=family.level, fair=0.0)
@@ -129,9 +128,7 @@ def standardized_mean_difference_measures(
         if min(rows[g], rows[base]) < _FEWEST:
             found.append(replace(at, status="too_few_rows", note=f"fewer than {_FEWEST} rows in a group"))
             continue
-        found.append(
-            replace(at, low=float(low[i]), high=float(high[i]), method="Student's t", p_value=float(p_value[i]))
-        )
+        found.append(by_student(at, test, i))
     return found
 
 

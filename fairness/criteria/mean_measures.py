@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.contrast import student
+from evalkit.contrast import Contrast, student
 from evalkit.fairness.criteria.group_means import GroupMeans
 from evalkit.fairness.criteria.largest_gap import largest_gap
 from evalkit.fairness.families import Family
@@ -71,16 +71,22 @@ def _difference(
     variance = means.covariance[g, g] + means.covariance[base, base] - 2 * means.covariance[g, base]
     value = np.array([means.value[g] - means.value[base]])
     test = student(value, np.sqrt(np.maximum([variance], 0.0)), np.array([_degrees(means, g, base)]), "Student's t")
-    low, high = (float(end[0]) for end in test.interval((1 - level) / 2))
     few = not (enough[g] and enough[base])
     at = Measure(f"{name}_difference", family.across, float(value[0]), level=family.level, group=family.groups[g])
     at = replace(at, reference=family.groups[base], confidence=level, fair=0.0, approximate=binned)
     at = replace(at, rows=int(means.rows[[g, base]].sum()), support=int(means.rows[[g, base]].min()))
     if few:
         return replace(at, status="too_few_rows", note=f"fewer than {_FEWEST} rows in a group")
-    p_value = float(test.two_sided(0.0)[0])
-    note = test.why[0] if np.isfinite(value[0]) else ""
-    return replace(at, low=low, high=high, method="Student's t", p_value=p_value, note=note)
+    return by_student(at, test, 0)
+
+
+def by_student(at: Measure, test: Contrast, place: int) -> Measure:
+    """Returns a number with the interval and the p-value of its test, or with the reason why it has none."""
+    low, high = (float(end[place]) for end in test.interval((1 - at.confidence) / 2))
+    why = test.why[place] if np.isfinite(at.value) else ""
+    note = "; ".join(text for text in (why, at.note) if text)
+    method = "none" if test.why[place] else test.method
+    return replace(at, low=low, high=high, method=method, p_value=float(test.two_sided()[place]), note=note)
 
 
 def _degrees(means: GroupMeans, g: int, base: int) -> float:

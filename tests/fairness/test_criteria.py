@@ -270,6 +270,20 @@ def test_few_rows_have_no_interval_and_take_no_part_in_the_largest_gap() -> None
     assert "fewer than 10 rows, left out: g=rare" in found[0].note
 
 
+def test_means_that_do_not_vary_have_a_gap_and_say_why_there_are_no_bounds() -> None:
+    data = rows().with_columns(p=pl.when(pl.col("g") == "b").then(0.9).otherwise("p"))
+    evaluation = evaluated(data)
+    [family] = families(evaluation, ["g"])
+    found = balance_measures(evaluation, family)
+    means = data.filter(pl.col("y") == 1).group_by("g").agg(pl.col("p").mean())["p"]
+    assert found[0].value == pytest.approx(means.max() - means.min())  # type: ignore[operator]
+    assert np.isnan([found[0].low, found[0].high]).all()
+    assert "no bounds: the rows of a group do not vary" in found[0].note
+    same = evaluated(data.with_columns(p=pl.lit(0.9)))
+    for m in lift_measures(same, families(same, ["g"])[0]):
+        assert (m.method, m.note) == ("none", "the rows do not vary")
+
+
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_cohens_h_is_statsmodels(rate: float, reference: float) -> None:
     assert cohens_h(rate, reference) == pytest.approx(proportion_effectsize(rate, reference), abs=1e-12)
