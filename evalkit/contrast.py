@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from evalkit.combined import combined
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -227,20 +229,17 @@ def mover(
     """
     (a, ends_a), (b, ends_b) = first, second
     of_a, of_b, of_both = variances
+    factors = np.stack(np.broadcast_arrays(1.0, -np.asarray(factor, dtype=np.float64)), axis=-1)
+    between = (of_a + of_b - of_both) / 2
+    joint = np.stack([np.stack([of_a, between], -1), np.stack([between, of_b], -1)], -1)
     value = a - factor * b
     with np.errstate(all="ignore"):
-        covariance = (of_a + of_b - of_both) / 2
-        rho = np.clip(np.nan_to_num(covariance / np.sqrt(of_a * of_b)), -1, 1)
-        error = np.sqrt(np.maximum(of_a + factor**2 * of_b - 2 * factor * covariance, 0))
+        error = np.sqrt(np.maximum(of_a + factor**2 * of_b - 2 * factor * between, 0))
 
     def ends(alpha: Floats) -> tuple[Floats, Floats]:
-        (low_a, high_a), (low_b, high_b) = ends_a(alpha), ends_b(alpha)
-
-        def reach(x: Floats, y: Floats) -> Floats:
-            return np.sqrt(np.maximum(x**2 + y**2 - 2 * rho * x * y, 0))
-
-        low = value - reach(a - low_a, factor * (high_b - b))
-        return low, value + reach(high_a - a, factor * (b - low_b))
+        lows, highs = (np.stack(side, axis=-1) for side in zip(ends_a(alpha), ends_b(alpha), strict=True))
+        found = combined(np.stack([a, b], axis=-1), lows, highs, factors, joint)
+        return found.low, found.high
 
     why = tuple(
         _undefined(v) or ("" if e > 0 else "no row tells the models apart") for v, e in zip(value, error, strict=True)

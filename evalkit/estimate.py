@@ -219,6 +219,8 @@ def _field_estimate(
     squares = _cell_squares(sums, margin) if cells else None
     support, kish, groups, group_kish = _support(metric, names, sums, margin, squares, rows, weight)
     variance = _variance(sums, margin, gradient, rows)
+    if metric.kind == "wilson":  # where nobody or everybody counts what is left is rounding
+        variance = np.where((value > 0) & (value < 1), variance, 0.0)
     smooth_value, smooth_gradient, half = smooth
     extra = (half * half * 2)[:, None] if cells else np.zeros((len(rows), 1))
     smooth_variance = _variance(sums, margin, smooth_gradient, rows, extra)

@@ -238,7 +238,7 @@ def effective_rows(e: Estimate, deff: float) -> Floats:
         return np.where(e.variance > 0, inside, e.kish * np.minimum(e.srs, 1.0))
     many = e.groups >= 128
     edge = np.where(many, np.minimum(e.kish, np.maximum(e.group_kish, e.kish / max(deff, 1.0))), e.group_kish)
-    return np.where((e.variance > 0) & (e.value > 0) & (e.value < 1), np.minimum(cap, linear), edge)
+    return np.where(e.variance > 0, np.minimum(cap, linear), edge)
 
 
 def _degrees(e: Estimate) -> Floats:

@@ -148,4 +148,5 @@ class GroupScores:
         if of is None:
             raise ValueError("rows are independent")
         told = (influence[:, of.group, :, of.score] * of.weight[:, None, :]).sum(2)
-        return np.stack([np.bincount(of.unit, weights=column, minlength=GROUPS) for column in told.T])
+        columns = [np.bincount(of.unit, weights=column, minlength=GROUPS) for column in told.T]
+        return np.stack(columns).astype(np.float64, copy=False)

@@ -46,6 +46,25 @@ def test_wilson_intervals_cover_as_enumerated() -> None:
         assert 0.93 <= covered[middle].mean() <= 0.97
 
 
+@pytest.mark.parametrize("roles", [{}, {"weight": "w"}, {"weight": "w", "unit": "u"}], ids=["rows", "weight", "unit"])
+def test_a_rate_of_everybody_or_nobody_has_wilsons_interval_of_its_rows(roles: dict[str, Any]) -> None:
+    """Of any number of rows: what rounding leaves of the variance is no variance."""
+    rows = np.arange(5, 65)
+    n = np.repeat(rows, rows)
+    data = {"n": n, "y": np.ones(len(n), int), "p": np.full(len(n), 0.9), "w": np.full(len(n), 0.1)}
+    data["u"] = np.arange(len(n))
+    metrics = ["recall@0.5", "positive_prediction_rate@0.5", "false_negative_rate@0.5", "f1@0.5"]
+    found = ek.evaluate(data, label="y", score="p", metrics=metrics, slices=["n"], **roles).to_polars()
+    found = found.filter(pl.col("slice") != "overall")
+    assert len(found) == len(rows) * len(metrics)
+    expected = stats.norm.ppf(0.975) ** 2 / (found["rows"] + stats.norm.ppf(0.975) ** 2)
+    width = (found["high"] - found["low"]).to_numpy()
+    assert set(found["note"].str.contains("do not vary")) == {False}
+    if "unit" not in roles:
+        assert width == pytest.approx(expected.to_numpy(), rel=1e-9)
+    assert (width >= expected.to_numpy() * (1 - 1e-9)).all()
+
+
 def _binary(rows: int, replicates: int, metrics: list[str], low: float, high: float, **law: Any) -> None:
     roles = {"score": "p"}
     if law.get("units"):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.combined import combined
 from evalkit.contrast import tail
-from evalkit.fairness.criteria.combined import combined, correlations
-from evalkit.fairness.criteria.group_cells import GroupCells, wilson_ends
-from evalkit.fairness.criteria.reference import reference_place
+from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
 
@@ -57,10 +57,10 @@ def average_odds_measures(
     Source: Bellamy et al. (2018), AI Fairness 360, average_odds_difference; Zou and Donner (2008).
     """
     cells = GroupCells.of(evaluation, family.places, threshold)
-    base = reference_place(family, cells.rows, reference)
+    base = reference_place(family, reference, rows=cells.rows)
     rates = cells.estimates("recall", "false_positive_rate")
     value = np.stack([e.value for e in rates], axis=1)
-    sides = [wilson_ends(e, level, cells.degrees) for e in rates]
+    sides = [cells.ends(e, level) for e in rates]
     low, high = (np.stack(side, axis=1) for side in zip(*sides, strict=True))
     groups = len(family.groups)
     slope = np.zeros((groups, 2, groups, 4))
@@ -75,7 +75,7 @@ def average_odds_measures(
         own = joint[np.ix_(four, four)]
         pair = np.array([g, base])
         parts = [a[pair].ravel() for a in (value, low, high)]
-        of = combined(parts[0], parts[1], parts[2], _FACTORS, correlations(own))
+        of = combined(parts[0], parts[1], parts[2], _FACTORS, own)
         error = float(np.sqrt(max(_FACTORS @ own @ _FACTORS, 0.0)))
         at = Measure("average_odds_difference", family.across, float(of.value), float(of.low), float(of.high))
         at = replace(at, level=family.level, group=family.groups[g], reference=family.groups[base], confidence=level)

@@ -20,7 +20,7 @@ from evalkit.collect import GROUPS
 from evalkit.errors import DataError
 from evalkit.fairness.criteria.brownian import MEAN_DISTANCE, MEAN_RANGE, distance_tail, range_tail
 from evalkit.fairness.criteria.group_means import GroupMeans
-from evalkit.fairness.criteria.mean_measures import mean_measures
+from evalkit.fairness.criteria.mean_measures import by_student, mean_measures
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
@@ -168,8 +168,6 @@ def _own_gaps(means: GroupMeans, family: Family, level: float, binned: bool) -> 
 
     degrees = np.minimum(np.maximum(means.rows - 1.0, 1.0), means.degrees)
     test = student(means.value, np.sqrt(np.maximum(np.diag(means.covariance), 0.0)), degrees, "Student's t")
-    low, high = test.interval((1 - level) / 2)
-    p_value = test.two_sided(0.0)
     found = []
     for g, group in enumerate(family.groups):
         at = Measure("calibration_gap", family.across, float(means.value[g]), level=family.level, group=group, fair=0.0)
@@ -177,8 +175,7 @@ def _own_gaps(means: GroupMeans, family: Family, level: float, binned: bool) -> 
         if means.rows[g] < 10:
             found.append(replace(at, status="too_few_rows", note="fewer than 10 rows"))
             continue
-        at = replace(at, low=float(low[g]), high=float(high[g]), method="Student's t", p_value=float(p_value[g]))
-        found.append(replace(at, note="scores binned" if binned else ""))
+        found.append(by_student(replace(at, note="scores binned" if binned else ""), test, g))
     return found
 
 

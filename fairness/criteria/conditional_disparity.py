@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from evalkit.contrast import tail
+from evalkit.combined import combined
+from evalkit.contrast import quantile, tail
 from evalkit.errors import ConfigError
-from evalkit.fairness.criteria.combined import combined, correlations
 from evalkit.fairness.criteria.group_cells import FN, FP, TN, TP, GroupCells
-from evalkit.fairness.criteria.largest_gap import sidak
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.statistics.simultaneous import Largest
 from evalkit.interval import critical, wilson
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey, slice_text
@@ -109,7 +109,7 @@ def conditional_disparity_measures(
 
     `conditional_demographic_disparity@form=clarify` is the average, with an interval by the delta method in which the
     sizes of strata are random too. `demographic_disparity` in a level of the control features is Wachter's comparison;
-    its bounds and p-values hold for all strata of the group at once (Newcombe's intervals at Sidak's level), and so
+    its bounds and p-values hold for all strata of the group at once (Newcombe's intervals), and so
     does `conditional_demographic_disparity@form=wachter`, the largest disparity of any stratum. Rows may be weighted or
     clustered.
 
@@ -209,8 +209,10 @@ def _compared(table: _Table, at: Measure, g: int, parts: Sequence[slice], level:
     """Returns a group's disparity in each part, with bounds that hold for all of them at once."""
     of = [_share_influence(table, g, own) for own in parts]
     defined = [bool(np.isfinite(value).all()) for value, _ in of]
-    alpha = sidak(1 - level, sum(defined))
-    z = critical(1 - alpha, table.cells.degrees)
+    joined = table.cells.covariance(np.stack([gradient[0] - gradient[1] for _, gradient in of]))
+    law = Largest.of(joined, np.eye(len(of))[defined])
+    degrees = np.array(table.cells.degrees)
+    z = quantile(law.each(1 - level), degrees)
     found = []
     for (value, gradient), own, is_defined in zip(of, parts, defined, strict=True):
         count = table.count[:, own].sum((1, 2))
@@ -221,12 +223,11 @@ def _compared(table: _Table, at: Measure, g: int, parts: Sequence[slice], level:
         joint = table.cells.covariance(gradient)
         n = _effective(table, value, np.diag(joint), own)
         low, high = wilson(value, n, z)
-        made = combined(value, low, high, [1, -1], correlations(joint))
+        made = combined(value, low, high, [1, -1], joint)
         pooled = float((n * value).sum() / n.sum())
         error = (pooled * (1 - pooled) * (1 / n).sum()) ** 0.5
         score = float(made.value) / error if error > 0 else 0.0
-        one_sided = [float(tail(np.array(side * score), np.array(table.cells.degrees))) for side in (1, -1)]
-        p_value = -np.expm1(sum(defined) * np.log1p(-min(2 * min(one_sided), 1 - 1e-16)))
+        p_value = law.adjusted(2 * tail(np.array(abs(score)), degrees))
         method = "Newcombe" if len(parts) == 1 else "Newcombe, all strata at once"
         here = replace(here, value=float(made.value), low=float(made.low), high=float(made.high), method=method)
         found.append(replace(here, p_value=float(p_value)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.errors import ConfigError, DataError
-from evalkit.fairness.criteria.group_cells import FN, FP, TP, GroupCells, known_rows
+from evalkit.fairness.criteria.group_cells import FN, FP, TP, GroupCells
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
 from evalkit.results import Evaluation
@@ -161,7 +161,7 @@ def differential_fairness_measures(
     for of, chosen in yes.items():
         values[of] = differential_fairness(np.stack([whole - chosen, chosen], 1), concentration=concentration)
         rate = np.nan_to_num(rates[of].value)
-        n = known_rows(rates[of])
+        n = cells.rows_of(rates[of])
         effective = np.stack([n * (1 - rate), n * rate], 1)
         narrow[of], wide[of] = (
             epsilon(effective, concentration=concentration, level=p, seed=seed) for p in (level, (1 + level) / 2)

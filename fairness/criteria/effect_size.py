@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit.combined import combined, correlations
 from evalkit.contrast import student, tail
-from evalkit.fairness.criteria.combined import combined, correlations
-from evalkit.fairness.criteria.group_cells import GroupCells, known_rows, wilson_ends
+from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
-from evalkit.fairness.criteria.reference import reference_place
+from evalkit.fairness.criteria.mean_measures import by_student
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
 
@@ -64,10 +65,10 @@ def cohens_h_measures(
         level: the confidence level.
     """
     cells = GroupCells.of(evaluation, family.places, threshold)
-    base = reference_place(family, cells.rows, reference)
+    base = reference_place(family, reference, rows=cells.rows)
     [rate] = cells.estimates("positive_prediction_rate")
-    n = known_rows(rate)
-    low, high = (_arcsine(end) for end in wilson_ends(rate, level, cells.degrees))
+    n = cells.rows_of(rate)
+    low, high = (_arcsine(end) for end in cells.ends(rate, level))
     error = 1 / np.sqrt(np.where(n > 0, n, np.nan))
     value = _arcsine(rate.value)
     slope = np.zeros((len(value), len(value), 4))
@@ -109,7 +110,7 @@ def standardized_mean_difference_measures(
     """
     scores = GroupScores.of(evaluation, family)
     rows = scores.count.sum((1, 2))
-    base = reference_place(family, rows, reference)
+    base = reference_place(family, reference, rows=rows)
     others = [g for g in range(scores.groups) if g != base]
     if not others:
         return []
@@ -118,8 +119,6 @@ def standardized_mean_difference_measures(
     variance = np.diag(sampling_covariance(scores, np.stack([i for _, i in told])))
     degrees = np.minimum(rows[others] + rows[base] - 2.0, degrees_of(scores)).clip(1)
     test = student(value, np.sqrt(np.maximum(variance, 0.0)), degrees, "Student's t")
-    low, high = test.interval((1 - level) / 2)
-    p_value = test.two_sided(0.0)
     found = []
     for i, g in enumerate(others):
         at = Measure("standardized_mean_difference", family.across, float(value[i]), level=family.level, fair=0.0)
@@ -129,9 +128,7 @@ def standardized_mean_difference_measures(
         if min(rows[g], rows[base]) < _FEWEST:
             found.append(replace(at, status="too_few_rows", note=f"fewer than {_FEWEST} rows in a group"))
             continue
-        found.append(
-            replace(at, low=float(low[i]), high=float(high[i]), method="Student's t", p_value=float(p_value[i]))
-        )
+        found.append(by_student(at, test, i))
     return found
 
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from evalkit.errors import ConfigError, listing
 from evalkit.estimate import Estimate, estimate
-from evalkit.interval import critical, effective_rows, too_few, wilson
+from evalkit.interval import effective_rows, ends
 from evalkit.metrics import find
 from evalkit.results import Evaluation
 from evalkit.statistic import Statistic
 from evalkit.sums import FieldSums
+from evalkit.tabulate import design_effect
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -38,10 +39,12 @@ class GroupCells:
 
     Attributes:
         sums: their sums, a slice for each group.
+        whole: the sums of all rows of the data.
         statistic: what was counted, with its threshold.
     """
 
     sums: FieldSums
+    whole: FieldSums
     statistic: Statistic
 
     @classmethod
@@ -72,7 +75,7 @@ class GroupCells:
         sums = evaluation.sums[key]
         if not isinstance(sums, FieldSums):
             raise TypeError(key)
-        return cls(sums.take(np.asarray(places, dtype=np.int64)), statistic)
+        return cls(sums.take(np.asarray(places, dtype=np.int64)), sums.take(np.array([0])), statistic)
 
     @functools.cached_property
     def count(self) -> NDArray[np.int64]:
@@ -99,6 +102,18 @@ class GroupCells:
     def estimates(self, *metrics: str) -> list[Estimate]:
         """Returns metrics of these decisions by name, such as `recall`."""
         return estimate([find(name).bind(**self.statistic.parameters) for name in metrics], self.sums)
+
+    def rows_of(self, e: Estimate) -> Floats:
+        """Returns the effective number of rows behind a proportion, [groups]; 0 where there are none."""
+        with np.errstate(all="ignore"):
+            return np.nan_to_num(effective_rows(e, self._design_effect(e)))
+
+    def ends(self, e: Estimate, level: float) -> tuple[Floats, Floats]:
+        """Returns the ends of a metric's own interval in each group; NaN where rows are too few."""
+        return ends(e, (1 - level) / 2, self._design_effect(e))
+
+    def _design_effect(self, e: Estimate) -> float:
+        return design_effect(estimate([e.metric], self.whole)[0]) if self.sums.clustered else 1.0
 
     def covariance(self, influence: Floats) -> Floats:
         """Returns the joint covariance of quantities from their gradients by `weight`.
@@ -130,25 +145,6 @@ def between_units(told: Floats, held: Any) -> Floats:
     units = int(held.sum())
     centred = np.where(held, told - told.sum(1, keepdims=True) / max(units, 1), 0.0)
     return centred @ centred.T * units / max(units - 1, 1)
-
-
-def known_rows(e: Estimate) -> Floats:
-    """Returns the effective number of rows behind a proportion, [groups]; 0 where there are none.
-
-    Where all rows of a group count, or none, and rounding of weights leaves a variance, it is what the weights allow.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        n = effective_rows(e, 1.0)
-    edge = (e.value <= 0) | (e.value >= 1)
-    return np.nan_to_num(np.where(edge & ~(n > 0), np.minimum(e.kish, e.support), n), posinf=0.0)
-
-
-def wilson_ends(e: Estimate, level: float, degrees: float) -> tuple[Floats, Floats]:
-    """Returns Wilson's intervals of a proportion in each group; NaN where rows are too few."""
-    n = known_rows(e)
-    bare = too_few(e, "wilson") | ~(n > 0)
-    low, high = wilson(e.value, np.where(bare, np.nan, n), critical(level, degrees))
-    return np.minimum(low, e.value), np.maximum(high, e.value)
 
 
 def half_rows(cells: GroupCells) -> Floats:

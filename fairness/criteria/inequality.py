@@ -22,9 +22,9 @@ import numpy as np
 from evalkit.errors import ConfigError, DataError
 from evalkit.estimate import estimate
 from evalkit.fairness.criteria.group_cells import GroupCells
-from evalkit.fairness.criteria.largest_gap import largest_gap
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.statistics.homogeneity import wald
 from evalkit.interval import critical, ends
 from evalkit.metric import metric, ratio
 from evalkit.metrics.confusion import confusion
@@ -291,7 +291,7 @@ def _between(at: Measure, cells: GroupCells, value: float, variance: float) -> M
     by_chance = (
         float((share * np.diag(joint)).sum() - share @ joint @ share) / (2 * whole**2) if whole > 0 else math.nan
     )
-    test = largest_gap(mean, joint, level=at.confidence, degrees=cells.degrees)
+    test = wald(np.where(np.diag(joint) > 0, mean, np.nan), joint, error_degrees=cells.degrees)
     note = f"expected by chance alone: {by_chance:.2g}"
     made = _on_log(at, value, variance, cells.degrees) if value > _CLEARLY * by_chance else at
-    return replace(made, p_value=test.p_value, note=note, fair=0.0)
+    return replace(made, p_value=float(test.p_value), note=note, fair=0.0)

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from evalkit.contrast import quantile
+from evalkit.fairness.statistics.homogeneity import wald
+from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -49,59 +53,30 @@ def largest_gap(
         level: the confidence that all pairs' bounds hold.
         degrees: degrees of freedom of the covariance.
 
-    Bounds of independent groups are Tukey and Kramer's; where values are correlated, Sidak's over all pairs, which are
-    wider. Source: Kramer (1956); Sidak (1967).
-    """
-    from scipy import special
+    Each pair's interval is by Student's t at the error rate that the law of the largest of all pairs' statistics gives
+    it (`Largest`). Where the variance of a value is 0 there are no bounds, and the test leaves it out: that rows do not
+    vary is no evidence. The p-value is NaN with fewer degrees of freedom than groups.
 
+    Source: Hothorn, Bretz and Westfall (2008), Simultaneous inference in general parametric models.
+    """
     value, joint = np.asarray(values, np.float64), np.asarray(covariance, np.float64)
-    held = np.flatnonzero(np.isfinite(value) & (np.diag(joint) > 0))
+    held = np.flatnonzero(np.isfinite(value))
     if len(held) < 2:
         return LargestGap(np.nan, np.nan, np.nan, np.nan, -1, -1)
     value, joint = value[held], joint[np.ix_(held, held)]
     first, second = np.triu_indices(len(held), 1)
-    difference = np.abs(value[first] - value[second])
     variance = np.diag(joint)
-    reach = _critical(joint, len(first), level, degrees) * np.sqrt(
-        np.maximum(variance[first] + variance[second] - 2 * joint[first, second], 0.0)
-    )
-    contrasts = value[1:] - value[0]
-    matrix = np.hstack([-np.ones((len(held) - 1, 1)), np.eye(len(held) - 1)])
-    wald = float(contrasts @ np.linalg.pinv(matrix @ joint @ matrix.T) @ contrasts)
+    apart = variance[first] + variance[second] - 2 * joint[first, second]
+    each = Largest.of(joint, all_pairs(len(held))).each(1 - level)
+    reach = quantile(each, np.array(degrees)) * np.sqrt(np.maximum(apart, 0.0))
+    reach = np.where((variance > 0).all(), reach, np.nan)
+    difference = np.abs(value[first] - value[second])
+    test = wald(np.where(variance > 0, value, np.nan), joint, error_degrees=degrees)
     return LargestGap(
-        value=float(value.max() - value.min()),
+        value=float(np.ptp(value)),
         low=float(np.maximum(difference - reach, 0.0).max()),
         high=float((difference + reach).max()),
-        p_value=float(
-            special.chdtrc(len(held) - 1, wald) if np.isinf(degrees) else _hotelling(wald, len(held), degrees)
-        ),
+        p_value=float(test.p_value),
         lowest=int(held[value.argmin()]),
         highest=int(held[value.argmax()]),
     )
-
-
-def _hotelling(wald: float, groups: int, degrees: float) -> float:
-    """The tail of Hotelling's T squared; 1 where there are too few degrees of freedom."""
-    from scipy import special
-
-    width = groups - 1
-    left = degrees - width + 1
-    return float(special.fdtrc(width, left, wald * left / (degrees * width))) if left > 0 else 1.0
-
-
-def _critical(joint: Floats, pairs: int, level: float, degrees: float) -> float:
-    from scipy import special, stats
-
-    if np.isinf(degrees) and np.allclose(joint, np.diag(np.diag(joint)), atol=0, rtol=1e-9):
-        return float(stats.studentized_range.ppf(level, len(joint), np.inf)) / 2**0.5
-    alpha = sidak(1 - level, pairs) / 2
-    return float(-special.ndtri(alpha) if np.isinf(degrees) else -special.stdtrit(degrees, alpha))
-
-
-def sidak(alpha: float, questions: int) -> float:
-    """Returns the error rate of each of so many questions that makes alpha that of any.
-
-    >>> round(sidak(0.05, 10), 6)
-    0.005116
-    """
-    return -float(np.expm1(np.log1p(-alpha) / max(questions, 1)))

@@ -14,6 +14,7 @@ import numpy as np
 from evalkit.contrast import student
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
+from evalkit.fairness.criteria.mean_measures import by_student
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
@@ -122,8 +123,6 @@ def lift_measures(
     rows = scores.count[:, labels].sum((1, 2))
     degrees = np.minimum(np.maximum(rows - 1.0, 1.0), degrees_of(scores))
     test = student(values, np.sqrt(np.maximum(variance, 0.0)), degrees, "Student's t")
-    low, high = test.interval((1 - level) / 2)
-    p_value = test.two_sided(0.0)
     name = f"lift@background={background}" + (",ignore_out_of_bound_examples=true" if len(labels) == 1 else "")
     found = []
     for g, group in enumerate(family.groups):
@@ -132,8 +131,7 @@ def lift_measures(
         if rows[g] < _FEWEST:
             found.append(replace(at, status="too_few_rows", note=f"fewer than {_FEWEST} rows"))
             continue
-        at = replace(at, low=float(low[g]), high=float(high[g]), p_value=float(p_value[g]), method="Student's t")
-        found.append(replace(at, note="scores binned" if scores.binned else ""))
+        found.append(by_student(replace(at, note="scores binned" if scores.binned else ""), test, g))
     return found
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.contrast import student
+from evalkit.contrast import Contrast, student
 from evalkit.fairness.criteria.group_means import GroupMeans
 from evalkit.fairness.criteria.largest_gap import largest_gap
-from evalkit.fairness.criteria.reference import reference_place
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.slicing.spec import SliceKey, slice_text
 
 _FEWEST = 10
@@ -38,7 +38,7 @@ def mean_measures(
 
     A group of fewer than 10 rows has no interval, and takes no part in the largest gap.
     """
-    base = reference_place(family, means.rows, reference)
+    base = reference_place(family, reference, rows=means.rows)
     enough = means.rows >= _FEWEST
     note = "scores binned" if binned else ""
     of = largest_gap(np.where(enough, means.value, np.nan), means.covariance, level=level, degrees=means.degrees)
@@ -49,6 +49,8 @@ def mean_measures(
         notes.append(f"{slice_text(family.groups[of.highest])} over {slice_text(family.groups[of.lowest])}")
     if left_out := [slice_text(g) for g, ok in zip(family.groups, enough, strict=True) if not ok]:
         notes.append(f"fewer than {_FEWEST} rows, left out: {', '.join(left_out)}")
+    if np.isfinite(of.value) and np.isnan(of.low):
+        notes.append("no bounds: the rows of a group do not vary")
     found = [
         replace(at, method="all pairs at once", p_value=of.p_value, approximate=binned, note="; ".join(notes)),
     ]
@@ -69,16 +71,22 @@ def _difference(
     variance = means.covariance[g, g] + means.covariance[base, base] - 2 * means.covariance[g, base]
     value = np.array([means.value[g] - means.value[base]])
     test = student(value, np.sqrt(np.maximum([variance], 0.0)), np.array([_degrees(means, g, base)]), "Student's t")
-    low, high = (float(end[0]) for end in test.interval((1 - level) / 2))
     few = not (enough[g] and enough[base])
     at = Measure(f"{name}_difference", family.across, float(value[0]), level=family.level, group=family.groups[g])
     at = replace(at, reference=family.groups[base], confidence=level, fair=0.0, approximate=binned)
     at = replace(at, rows=int(means.rows[[g, base]].sum()), support=int(means.rows[[g, base]].min()))
     if few:
         return replace(at, status="too_few_rows", note=f"fewer than {_FEWEST} rows in a group")
-    p_value = float(test.two_sided(0.0)[0])
-    note = test.why[0] if np.isfinite(value[0]) else ""
-    return replace(at, low=low, high=high, method="Student's t", p_value=p_value, note=note)
+    return by_student(at, test, 0)
+
+
+def by_student(at: Measure, test: Contrast, place: int) -> Measure:
+    """Returns a number with the interval and the p-value of its test, or with the reason why it has none."""
+    low, high = (float(end[place]) for end in test.interval((1 - at.confidence) / 2))
+    why = test.why[place] if np.isfinite(at.value) else ""
+    note = "; ".join(text for text in (why, at.note) if text)
+    method = "none" if test.why[place] else test.method
+    return replace(at, low=low, high=high, method=method, p_value=float(test.two_sided()[place]), note=note)
 
 
 def _degrees(means: GroupMeans, g: int, base: int) -> float:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.contrast import quantile, tail
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.criteria.group_means import degrees_of, sampling_covariance
-from evalkit.fairness.criteria.largest_gap import sidak
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
-from evalkit.interval import critical
+from evalkit.fairness.statistics.simultaneous import Largest
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import slice_text
 
@@ -144,7 +144,7 @@ def multicalibration_measures(
 ) -> list[Measure]:
     """Returns the largest calibration gap of any group and bin, and the largest difference of two groups in one bin.
 
-    Both have bounds and p-values that hold for all cells, or all pairs, at once (Sidak). `multicalibration_error` is
+    Both have bounds and p-values that hold for all cells, or all pairs, at once. `multicalibration_error` is
     tested with the variance that right scores would have, or with that seen where rows are weighted or clustered;
     `predictive_sufficiency`, that labels are independent of the group given the score, compares what groups' labels
     exceed their scores by, so that scores that lie differently within a bin do no harm.
@@ -173,7 +173,9 @@ def _largest(at: Measure, of: BinnedGaps, tested: Floats, family: Family, notes:
     questions = int(of.kept.sum())
     if not questions:
         return replace(at, note="; ".join(notes) or "no rows")
-    z = float(critical(1 - sidak(1 - at.confidence, questions), of.degrees))
+    law = Largest.of(of.covariance, np.eye(questions))
+    z = float(quantile(law.each(1 - at.confidence), np.array(of.degrees)))
+    p_value = law.adjusted(2 * tail(np.abs(of.value / tested)[of.kept], np.array(of.degrees))).min()
     size = np.where(of.kept, np.abs(of.value), -np.inf)
     g, b = np.unravel_index(int(size.argmax()), size.shape)
     where = f"{slice_text(family.groups[g])}, scores {_text(of.edges[b])}"
@@ -184,7 +186,7 @@ def _largest(at: Measure, of: BinnedGaps, tested: Floats, family: Family, notes:
         high=min(1.0, float(np.nanmax(size + z * of.error))),
         support=int(of.rows[g, b]),
         method="all cells at once",
-        p_value=_adjusted(float(np.nanmax(size[of.kept] / tested[of.kept])), questions, of.degrees),
+        p_value=float(p_value),
         note="; ".join([f"largest in {where}", *notes]),
     )
 
@@ -202,9 +204,11 @@ def _sufficiency(at: Measure, of: BinnedGaps, family: Family, bins: int, notes: 
         of.error[of.kept], np.sqrt(np.diag(of.covariance)), out=np.ones(len(cells)), where=np.diag(of.covariance) > 0
     )
     joint = of.covariance * np.outer(scale, scale)
-    variance = np.diag(joint)[first] + np.diag(joint)[second] - 2 * joint[first, second]
-    error = np.sqrt(np.maximum(variance, 0.0))
-    z = float(critical(1 - sidak(1 - at.confidence, len(value)), of.degrees))
+    own = np.eye(len(cells))
+    contrasts = own[first] - own[second]
+    error = np.sqrt(np.maximum(np.einsum("pc,cd,pd->p", contrasts, joint, contrasts, optimize=True), 0.0))
+    law = Largest.of(joint, contrasts)
+    z = float(quantile(law.each(1 - at.confidence), np.array(of.degrees)))
     most = int(value.argmax())
     groups = [slice_text(family.groups[cells[side[most], 0]]) for side in (first, second)]
     ratios = np.divide(value, error, out=np.zeros(len(value)), where=error > 0)
@@ -215,17 +219,9 @@ def _sufficiency(at: Measure, of: BinnedGaps, family: Family, bins: int, notes: 
         high=min(2.0, float((value + z * error).max())),
         support=int(min(of.rows[of.kept][first[most]], of.rows[of.kept][second[most]])),
         method="all pairs at once",
-        p_value=_adjusted(float(ratios.max()), len(value), of.degrees),
+        p_value=float(law.adjusted(2 * tail(ratios, np.array(of.degrees))).min()),
         note="; ".join([f"largest of {' and '.join(groups)}, scores {_text(of.edges[cells[first[most], 1]])}", *notes]),
     )
-
-
-def _adjusted(largest: float, questions: int, degrees: float) -> float:
-    """The p-value of the largest of so many statistics, by Sidak."""
-    from evalkit.contrast import tail
-
-    each = min(2 * float(tail(np.array(largest), np.array(degrees))), 1.0)
-    return float(-np.expm1(questions * np.log1p(-min(each, 1 - 1e-16))))
 
 
 def _text(edges: Floats) -> str:

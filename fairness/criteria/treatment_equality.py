@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.combined import Combined, combined
 from evalkit.contrast import tail
-from evalkit.fairness.criteria.combined import Combined, combined, correlations
 from evalkit.fairness.criteria.group_cells import FN, FP, GroupCells, half_rows
-from evalkit.fairness.criteria.reference import reference_place
 from evalkit.fairness.families import Family
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.interval import critical
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import SliceKey
@@ -74,7 +74,7 @@ def treatment_equality_measures(
         level: the confidence level.
     """
     cells = GroupCells.of(evaluation, family.places, threshold)
-    base = reference_place(family, cells.rows, reference)
+    base = reference_place(family, reference, rows=cells.rows)
     half = half_rows(cells)
     fn, fp = cells.weight[:, FN], cells.weight[:, FP]
     own = np.arange(len(family.groups))
@@ -96,9 +96,7 @@ def treatment_equality_measures(
         error = float(np.sqrt(max(np.array([1, -1]) @ joint[np.ix_(pair, pair)] @ np.array([1, -1]), 0.0)))
         of = Combined(ratio.value[pair], ratio.low[pair], ratio.high[pair])
         at = replace(at, reference=family.groups[base], note=_undefined(fp, g, base))
-        found += _versus(
-            at, of, middle[g] - middle[base], error, correlations(joint[np.ix_(pair, pair)]), cells.degrees
-        )
+        found += _versus(at, of, middle[g] - middle[base], error, joint[np.ix_(pair, pair)], cells.degrees)
     return found
 
 
@@ -108,9 +106,7 @@ def _undefined(fp: Floats, group: int, base: int) -> str:
     return "" if fp[base] > 0 else "no false positives in the reference: the ratio is undefined"
 
 
-def _versus(
-    at: Measure, of: Combined, apart: float, error: float, correlation: Floats, degrees: float
-) -> list[Measure]:
+def _versus(at: Measure, of: Combined, apart: float, error: float, covariance: Floats, degrees: float) -> list[Measure]:
     """Returns the ratio and the difference of a group's ratio and the reference's."""
     z = float(critical(at.confidence, degrees))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -120,7 +116,7 @@ def _versus(
     defined = np.isfinite(of.value).all() and error > 0
     p_value = float(2 * tail(np.array(abs(apart) / error), np.array(degrees))) if defined else float("nan")
     ends = np.exp(apart + z * error * np.array([-1, 1])) if np.isfinite(quotient) else np.full(2, np.nan)
-    gap = combined(of.value, of.low, of.high, [1, -1], correlation)
+    gap = combined(of.value, of.low, of.high, [1, -1], covariance)
     ratio = replace(
         at,
         metric="treatment_equality_ratio",

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from evalkit.contrast import Contrast, mover, quantile
 from evalkit.fairness.scores.cross_auc import CrossAuc, MeanAuc
+from evalkit.fairness.statistics.simultaneous import Largest
 from evalkit.interval import MOST_EXACT_GROUPS, wilson
 
 if TYPE_CHECKING:
@@ -27,7 +28,24 @@ _NOTHING = 1e-20  # variances that are rounding
 _FEWEST = 2
 _FEW = 20
 _FEWEST_UNITS = 5
-_DRAWS = 20_000
+
+
+class LargestDifference(NamedTuple):
+    """The largest of several differences, without sign.
+
+    Attributes:
+        value: NaN where none is defined.
+        low: lower bound of the true one; 0 where no difference is shown.
+        high: upper bound.
+        p_value: of all differences being 0; adjusted for how many there are.
+        pair: the place of the pair that it is of.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    pair: int
 
 
 @dataclass(frozen=True)
@@ -94,15 +112,33 @@ class AucContrasts:
         why = tuple(first.missing(i) or second.missing(i) for i in range(len(pairs)))
         return replace(found, method=f"MOVER of {self.method}", why=why)
 
-    def correlation(self, pairs: NDArray[np.int64]) -> Floats:
-        """Returns the correlation of differences, [pairs, pairs]; those that do not vary correlate with nothing."""
-        rows = self.covariance[pairs[:, 0]] - self.covariance[pairs[:, 1]]
-        joint = rows[:, pairs[:, 0]] - rows[:, pairs[:, 1]]
-        error = np.sqrt(np.maximum(np.diag(joint), 0.0))
-        held = np.outer(error, error)
-        found = np.divide(joint, held, out=np.zeros_like(joint), where=held > 0)
-        np.fill_diagonal(found, 1.0)
-        return found
+    def largest(self, pairs: NDArray[np.int64], level: float) -> LargestDifference:
+        """Returns the largest of differences with bounds that hold for all of them at once.
+
+        Each interval is at the error rate that the law of the largest statistic gives it, so few rows widen it as they
+        do alone.
+
+        Args:
+            pairs: [pairs, 2] the places of the first and of the second.
+            level: the confidence that all bounds hold.
+
+        Source: Hothorn, Bretz and Westfall (2008), Simultaneous inference in general parametric models.
+        """
+        found = self.differences(pairs)
+        held = np.flatnonzero(found.testable)
+        if not len(held):
+            return LargestDifference(np.nan, np.nan, np.nan, np.nan, 0)
+        own = np.eye(len(self.value))
+        law = Largest.of(self.covariance, (own[pairs[:, 0]] - own[pairs[:, 1]])[held])
+        low, high = (end[held] for end in found.interval(law.each(1 - level)))
+        sizes = np.abs(found.value[held])
+        return LargestDifference(
+            value=float(sizes.max()),
+            low=float(np.maximum(np.maximum(low, -high).max(), 0.0)),
+            high=float(np.maximum(np.abs(low), np.abs(high)).max()),
+            p_value=float(np.nanmin(law.adjusted(found.two_sided()[held]))),
+            pair=int(held[np.argmax(sizes)]),
+        )
 
     def missing(self, place: int) -> str:
         """Says why an AUC has no interval; nothing where it has one."""
@@ -148,61 +184,3 @@ class AucContrasts:
             return low, high
         wide = wilson(self.value, np.maximum(np.minimum(self.rarer, self.units), 1), z)
         return np.where(self._edge, wide[0], low), np.where(self._edge, wide[1], high)
-
-
-@dataclass(frozen=True)
-class Largest:
-    """The largest of several differences, without sign.
-
-    Attributes:
-        value: NaN where none is defined.
-        low: lower bound of the true one; 0 where no difference is shown.
-        high: upper bound.
-        p_value: of all differences being 0; adjusted for how many there are.
-        pair: the place of the pair that it is of.
-    """
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-    pair: int
-
-
-def largest(found: Contrast, correlation: Floats, level: float, seed: int) -> Largest:
-    """Returns the largest of differences with bounds that hold for all of them at once.
-
-    The law of the largest statistic is drawn from their correlation; each interval is at the error rate that its
-    quantile stands for, so few rows widen it as they do alone.
-
-    Args:
-        found: the differences.
-        correlation: [differences, differences].
-        level: the confidence that all bounds hold.
-        seed: fixes the draws.
-
-    Source: Hothorn, Bretz and Westfall (2008), Simultaneous inference in general parametric models.
-    """
-    from scipy import special
-
-    held = np.flatnonzero(found.testable)
-    if not len(held):
-        nan = float("nan")
-        return Largest(nan, nan, nan, nan, 0)
-    roots, axes = np.linalg.eigh(correlation[np.ix_(held, held)])
-    half = axes * np.sqrt(np.maximum(roots, 0.0))
-    noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(held)))
-    drawn = np.sort(np.abs(noise @ half.T).max(1))
-    critical = drawn[min(int(np.ceil(level * (_DRAWS + 1))) - 1, _DRAWS - 1)]
-    low, high = (end[held] for end in found.interval(float(special.ndtr(-critical))))
-    p = np.nanmin(found.two_sided()[held])
-    statistic = -special.ndtri(np.clip(p, 1e-300, 1.0) / 2)
-    exceeding = _DRAWS - np.searchsorted(drawn, statistic)
-    sizes = np.abs(found.value[held])
-    return Largest(
-        value=float(sizes.max()),
-        low=float(np.maximum(np.maximum(low, -high).max(), 0.0)),
-        high=float(np.maximum(np.abs(low), np.abs(high)).max()),
-        p_value=float((1 + exceeding) / (1 + _DRAWS)),
-        pair=int(held[np.argmax(sizes)]),
-    )

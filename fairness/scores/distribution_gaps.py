@@ -21,9 +21,9 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import Pairs, pairs_of
 from evalkit.fairness.scores.chance import Chance
 from evalkit.fairness.scores.distribution import Distribution
-from evalkit.fairness.scores.pairs import Pairs, group_place, pairs_of
 from evalkit.interval import MOST_EXACT_GROUPS
 from evalkit.pairing import members_of
 from evalkit.results import Evaluation
@@ -67,7 +67,7 @@ def distribution_measures(
     """
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
-    pairs = pairs_of(len(family.groups), group_place(family, reference))
+    pairs = pairs_of(family, reference)
     if evaluation.settings.task == "regression":
         held = _of_rows(evaluation, family, seed)
         parts = [(name, "", of) for name, of in held.items()]

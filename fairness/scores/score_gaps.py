@@ -22,12 +22,12 @@ from evalkit.errors import ConfigError
 from evalkit.fairness.families import Family
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import Pairs, pairs_of
 from evalkit.fairness.scores import bias_auc
 from evalkit.fairness.scores.abroca import Chances, area_between
-from evalkit.fairness.scores.auc_contrasts import AucContrasts, Largest, largest
+from evalkit.fairness.scores.auc_contrasts import AucContrasts, LargestDifference
 from evalkit.fairness.scores.bias_auc import with_rest
 from evalkit.fairness.scores.cross_auc import CrossAuc, MeanAuc, cross_auc
-from evalkit.fairness.scores.pairs import Pairs, group_place, pairs_of
 from evalkit.results import Evaluation
 from evalkit.slicing.spec import slice_text
 
@@ -72,7 +72,7 @@ def score_measures(
         family: groups of which no row is in two.
         reference: a group that pairs are formed with, as its value, its text or its key; None: all pairs.
         level: the confidence of intervals.
-        seed: fixes the draws behind bounds of gaps and p-values of `abroca`.
+        seed: fixes the draws behind p-values of `abroca`.
 
     Raises:
         ConfigError: there are no scores, no such reference or more than 40 groups.
@@ -81,7 +81,7 @@ def score_measures(
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95; not {level!r}.")
     scores = with_rest(evaluation, family)
-    made = _Made(family, scores, cross_auc(scores), group_place(family, reference), level, seed)
+    made = _Made(family, scores, cross_auc(scores), pairs_of(family, reference), level, seed)
     return [
         *made.of_groups(),
         *made.gaps_of_background(),
@@ -99,17 +99,13 @@ class _Made:
     family: Family
     scores: GroupScores
     auc: CrossAuc
-    reference: int | None
+    pairs: Pairs
     level: float
     seed: int
 
     @property
     def groups(self) -> int:
         return len(self.family.groups)
-
-    @property
-    def pairs(self) -> Pairs:
-        return pairs_of(self.groups, self.reference)
 
     def of_groups(self) -> list[Measure]:
         """Returns AUCs of each group, within it and against its background."""
@@ -211,7 +207,7 @@ class _Made:
         contrast = aucs.differences(pairs)
         rough = [aucs.rough(*pair) for pair in pairs]
         found = self._measures(name, contrast, self.pairs, rough, contrast.two_sided(), 0.0)
-        top = largest(contrast, aucs.correlation(pairs), self.level, self.seed)
+        top = aucs.largest(pairs, self.level)
         return [*found, self._gap(gap, top, contrast.method, aucs.rough(*np.unique(pairs)))]
 
     def _measures(
@@ -241,7 +237,7 @@ class _Made:
             for k, own in enumerate(groups)
         ]
 
-    def _gap(self, name: str, top: Largest, method: str, rough: str) -> Measure:
+    def _gap(self, name: str, top: LargestDifference, method: str, rough: str) -> Measure:
         i, j = self.pairs[top.pair]
         of = f"between {slice_text(self.family.groups[i])} and {slice_text(self.family.groups[j])}"
         return Measure(

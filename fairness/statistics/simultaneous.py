@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.combined import correlations
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -55,19 +57,14 @@ class Largest:
             contrasts: [contrasts, values].
 
         Of very many contrasts of independent values the law is that of Tukey's range, which is never too small (Hayter,
-        1984).
+        1984). A contrast that does not vary counts as one that is independent of the others.
         """
         if len(contrasts) <= 1:
             return cls(len(contrasts), np.zeros(0))
         if len(contrasts) > _MOST_DRAWN:
             return cls(len(contrasts), np.zeros(0), int((contrasts != 0).any(0).sum()))
-        joint = contrasts @ covariance @ contrasts.T
-        error = np.sqrt(np.maximum(np.diag(joint), 0.0))
-        held = error > 0
-        if not held.any():
-            return cls(len(contrasts), np.zeros(0))
-        correlation = joint[np.ix_(held, held)] / np.outer(error[held], error[held])
-        return cls(int(held.sum()), _largest(np.ascontiguousarray(correlation.round(9)).tobytes(), int(held.sum())))
+        correlation = correlations(contrasts @ covariance @ contrasts.T)
+        return cls(len(contrasts), _largest(correlation.round(9).tobytes(), len(contrasts)))
 
     def critical(self, alpha: ArrayLike) -> Floats:
         """Returns what the largest size exceeds with probability alpha, an array like alpha.
@@ -85,6 +82,12 @@ class Largest:
             return np.asarray(bound)
         found = self.draws[np.clip(len(self.draws) - spared, 0, len(self.draws) - 1)]
         return np.where(spared >= _LEAST_BEYOND, np.minimum(found, bound), bound)
+
+    def each(self, alpha: ArrayLike) -> Floats:
+        """Returns the one-sided error rate of each contrast's ends at which all hold together but for alpha."""
+        from scipy import special
+
+        return np.asarray(special.ndtr(-self.critical(alpha)))
 
     def adjusted(self, p_value: Floats) -> Floats:
         """Returns p-values adjusted for all contrasts; NaN stays NaN."""

@@ -1,4 +1,4 @@
-"""What audits share: their forms, and the section that a model card takes up."""
+"""What audits share: their forms for people and for programs."""
 
 import datetime as dt
 import json
@@ -7,7 +7,6 @@ import pytest
 
 import evalkit as ek
 from evalkit.fairness.audits.audit import Audit, Table, day, joined, plain
-from evalkit.fairness.audits.section import section, section_of
 
 AUDIT = Audit(
     standard="mine",
@@ -53,24 +52,3 @@ def test_a_date_is_a_day() -> None:
 def test_names_are_joined_for_a_sentence() -> None:
     assert joined(list("abcd"), most=3) == "a, b, c and d"
     assert joined(list("abcde"), most=3) == "a, b, c and 2 more"
-
-
-def test_a_section_says_what_was_found_who_has_too_few_rows_and_what_was_not_tested() -> None:
-    text = section_of(AUDIT, level=3)
-    lines = text.splitlines()
-    assert lines[0] == "### Fairness"
-    assert [line for line in lines if line.startswith("####")] == [
-        "#### Findings",
-        "#### Too few rows",
-        "#### Not tested",
-    ]
-    assert "- a: \\`x\\` is low." in lines
-    assert "| x" not in text
-    assert "Nothing is said of what was not measured" in text
-
-
-def test_a_section_without_findings_is_refused() -> None:
-    with pytest.raises(ek.EvalkitError, match="needs findings"):
-        section(measured="recall", people={}, findings=[])
-    with pytest.raises(ek.EvalkitError, match="level lies between 1 and 5, not 6"):
-        section(measured="recall", people={}, findings=["none"], level=6)

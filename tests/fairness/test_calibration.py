@@ -14,7 +14,7 @@ from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.criteria.brownian import MEAN_DISTANCE, MEAN_RANGE, distance_tail, range_tail
 from evalkit.fairness.criteria.calibration import calibration_measures, cumulative_errors
 from evalkit.fairness.criteria.multicalibration import binned_gaps, multicalibration_measures
-from evalkit.fairness.families import families
+from evalkit.fairness.families import families, slice_sets
 from evalkit.fairness.group_scores import GroupScores
 from evalkit.fairness.measure import Measure
 from evalkit.metrics import find
@@ -176,14 +176,15 @@ def test_calibrated_groups_are_seldom_called_miscalibrated(more: dict[str, Any])
     """Of three groups in a run, which share units; labels of a unit's rows are alike."""
     rng = np.random.default_rng(len(str(more)))
     errors: dict[str, list[bool]] = {}
-    for _ in range(RUNS):
-        n = 1500
-        p, g, u = rng.beta(2, 2, n), rng.integers(0, 3, n), rng.integers(0, 100, n)
-        together = rng.random(100)[u]
-        chance = np.where(rng.random(n) < 0.3, together, rng.random(n)) if "unit" in more else rng.random(n)
-        data = {"y": (chance < p).astype(int), "p": p, "g": g, "u": u, "w": rng.choice([0.5, 1, 2], n)}
-        evaluation = evaluated(data, **more)
-        [family] = families(evaluation, ["g"])
+    n = 1500 * RUNS
+    run, g, u = np.repeat(np.arange(RUNS), 1500), rng.integers(0, 3, n), rng.integers(0, 100, n)
+    p = rng.beta(2, 2, n).round(2)
+    together = rng.random((RUNS, 100))[run, u]
+    chance = np.where(rng.random(n) < 0.3, together, rng.random(n)) if "unit" in more else rng.random(n)
+    data = {"y": (chance < p).astype(int), "p": p, "g": g, "u": u, "w": rng.choice([0.5, 1, 2], n), "run": run}
+    sets = slice_sets(["g"], ["run"])
+    evaluation = ek.evaluate(data, label="y", score="p", metrics=["roc_auc"], slices=sets, **more).evaluations[0]
+    for family in families(evaluation, ["g"], ["run"]):
         found = [*calibration_measures(evaluation, family), *multicalibration_measures(evaluation, family, bins=5)]
         for m in found:
             if np.isfinite(m.p_value):

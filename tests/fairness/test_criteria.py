@@ -13,11 +13,11 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_effectsize
 
 import evalkit as ek
+from evalkit.combined import combined
 from evalkit.errors import ConfigError, DataError
 from evalkit.fairness.criteria.average_odds import average_odds_measures
 from evalkit.fairness.criteria.balance import balance_measures
 from evalkit.fairness.criteria.catalog import CRITERIA, criterion
-from evalkit.fairness.criteria.combined import combined
 from evalkit.fairness.criteria.effect_size import cohens_h, cohens_h_measures, standardized_mean_difference_measures
 from evalkit.fairness.criteria.group_cells import GroupCells
 from evalkit.fairness.criteria.largest_gap import largest_gap
@@ -25,6 +25,7 @@ from evalkit.fairness.criteria.lift import lift, lift_measures
 from evalkit.fairness.criteria.treatment_equality import error_ratio, treatment_equality_measures
 from evalkit.fairness.families import families
 from evalkit.fairness.measure import Measure
+from evalkit.fairness.reference import reference_place
 from evalkit.metrics import catalog
 from evalkit.results import Evaluation
 
@@ -116,6 +117,20 @@ def test_covariances_of_decisions_are_those_of_rates(more: dict[str, Any]) -> No
     slope = np.zeros((3, 3, 4))
     slope[np.arange(3), np.arange(3)] = recall.gradient
     assert np.diag(cells.covariance(slope)) == pytest.approx(recall.variance, rel=0.04 if "unit" in more else 1e-9)
+
+
+@pytest.mark.parametrize("more", WAYS)
+def test_rates_of_groups_have_the_intervals_of_the_table(more: dict[str, Any]) -> None:
+    """Also where everybody in a group is selected, whose rows are worth fewer where units decide."""
+    data = rows(2000).with_columns(u=pl.int_range(2000) % 400)
+    data = data.with_columns(p=pl.when((pl.col("g") == "a") | (pl.col("u") % 3 == 0)).then(0.9).otherwise(0.1))
+    result = ek.evaluate(data, label="y", score="p", metrics=["positive_prediction_rate@0.5"], slices=["g"], **more)
+    [family] = families(result.evaluations[0], ["g"])
+    cells = GroupCells.of(result.evaluations[0], family.places)
+    [rate] = cells.estimates("positive_prediction_rate")
+    known = [result.at(f"g={k}")["positive_prediction_rate@threshold=0.5"] for k in "abc"]
+    assert rate.value[0] == 1
+    assert np.stack(cells.ends(rate, 0.95)) == pytest.approx(np.array([(k.low, k.high) for k in known]).T)
 
 
 def test_decisions_at_several_thresholds_need_one_named() -> None:
@@ -255,6 +270,20 @@ def test_few_rows_have_no_interval_and_take_no_part_in_the_largest_gap() -> None
     assert "fewer than 10 rows, left out: g=rare" in found[0].note
 
 
+def test_means_that_do_not_vary_have_a_gap_and_say_why_there_are_no_bounds() -> None:
+    data = rows().with_columns(p=pl.when(pl.col("g") == "b").then(0.9).otherwise("p"))
+    evaluation = evaluated(data)
+    [family] = families(evaluation, ["g"])
+    found = balance_measures(evaluation, family)
+    means = data.filter(pl.col("y") == 1).group_by("g").agg(pl.col("p").mean())["p"]
+    assert found[0].value == pytest.approx(means.max() - means.min())  # type: ignore[operator]
+    assert np.isnan([found[0].low, found[0].high]).all()
+    assert "no bounds: the rows of a group do not vary" in found[0].note
+    same = evaluated(data.with_columns(p=pl.lit(0.9)))
+    for m in lift_measures(same, families(same, ["g"])[0]):
+        assert (m.method, m.note) == ("none", "the rows do not vary")
+
+
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_cohens_h_is_statsmodels(rate: float, reference: float) -> None:
     assert cohens_h(rate, reference) == pytest.approx(proportion_effectsize(rate, reference), abs=1e-12)
@@ -381,7 +410,9 @@ def test_groups_that_overlap_are_no_background() -> None:
         lift_measures(evaluation, families(evaluation, ["g"])[0])
 
 
-def test_a_reference_that_is_no_group_is_refused_with_the_nearest() -> None:
+def test_a_reference_is_named_by_its_value_its_text_or_its_key_and_another_is_refused_with_the_nearest() -> None:
     evaluation = evaluated(rows())
+    [family] = families(evaluation, ["g"])
+    assert [reference_place(family, of) for of in ("b", "g=b", (("g", "b"),))] == [1, 1, 1]
     with pytest.raises(ConfigError, match='No group "g=z" by "g"'):
         average_odds_measures(evaluation, families(evaluation, ["g"])[0], reference="g=z")

@@ -51,7 +51,7 @@ def _people(n: int = 1200, seed: int = 3) -> dict[str, Any]:
     }
 
 
-METRICS = ["recall", "roc_auc", "log_loss", "f1", "brier_score", "accuracy"]
+METRICS = ["recall", "roc_auc", "log_loss"]
 
 
 def test_two_groups_have_newcombes_interval_of_their_difference() -> None:
@@ -64,11 +64,11 @@ def test_two_groups_have_newcombes_interval_of_their_difference() -> None:
 @pytest.mark.parametrize("reference", ["largest", "best", "overall", "rest"])
 def test_values_of_groups_and_references_are_those_of_scikit_learn(reference: Any) -> None:
     data = _people()
-    found = disparities(
-        ek.evaluate(data, label="y", score="p", metrics=METRICS, slices=["g"]), ["g"], reference=reference
-    )
+    result = ek.evaluate(data, label="y", score="p", metrics=["recall", "roc_auc"], slices=["g"])
+    found = disparities(result, ["g"], reference=reference)
     frame = pl.DataFrame(data)
-    for row in found.filter(pl.col("metric").is_in(["recall", "roc_auc"])).iter_rows(named=True):
+    assert found.height >= 4
+    for row in found.iter_rows(named=True):
         own = frame.filter(g=row["slice"][2:])
         other = {
             "overall": frame,
@@ -85,7 +85,7 @@ def test_values_of_groups_and_references_are_those_of_scikit_learn(reference: An
 @pytest.mark.parametrize("more", [{}, {"weight": "w"}, {"unit": "u"}])
 def test_a_group_against_all_rows_has_the_variance_that_resampling_gives(more: Any) -> None:
     data = _people()
-    names = ["recall", "roc_auc", "log_loss"]
+    names = METRICS
     result = ek.evaluate(data, label="y", score="p", metrics=names, slices=["g"], **more)
     evaluation = result.evaluations[0]
     [family] = families(evaluation, ["g"])
@@ -93,7 +93,7 @@ def test_a_group_against_all_rows_has_the_variance_that_resampling_gives(more: A
     frame = pl.DataFrame(data)
     units = frame["u"].to_numpy() if "unit" in more else np.arange(frame.height)
     drawn = []
-    for _ in range(100):
+    for _ in range(60):
         times = np.bincount(rng.choice(np.unique(units), len(np.unique(units))), minlength=units.max() + 1)[units]
         again = frame.with_columns(v=pl.Series(times) * (pl.col("w") if "weight" in more else 1)).filter(
             pl.col("v") > 0
@@ -151,11 +151,11 @@ def test_largest_statistic_of_independent_pairs_is_tukeys_range() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_fair_models_are_flagged_in_at_most_five_percent(rate: float) -> None:
-    """Each level of a control feature is a draw of ten groups of 50."""
-    draws = 200
-    decided = np.random.default_rng(1).random(draws * 500) < rate
-    row = np.arange(draws * 500)
-    data = {"y": np.ones_like(row), "d": decided.astype(int), "g": row % 10, "draw": row // 500}
+    """Each level of a control feature is a draw of six groups of 50."""
+    draws, rows = 120, 300
+    decided = np.random.default_rng(1).random(draws * rows) < rate
+    row = np.arange(draws * rows)
+    data = {"y": np.ones_like(row), "d": decided.astype(int), "g": row % 6, "draw": row // rows}
     names = ["positive_prediction_rate"]
     result = ek.evaluate(data, label="y", prediction="d", metrics=names, slices=slice_sets(["g"], ["draw"]))
     table = gaps(result, ["g"], control=["draw"])

@@ -52,7 +52,7 @@ def _by_program(of: GroupRows, criterion: str, wanted: Objective, within: float)
     return -float(solved.fun or 0.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows(groups=3), st.sampled_from(CRITERIA), st.sampled_from(OBJECTIVES), st.sampled_from([0.0, 0.1]))
 def test_no_mixture_of_thresholds_within_the_gap_does_better(of: GroupRows, criterion, wanted, within: float) -> None:  # type: ignore[no-untyped-def]
     found = equalize(of.scores(), criterion, wanted, within=within)
@@ -65,7 +65,7 @@ def test_no_mixture_of_thresholds_within_the_gap_does_better(of: GroupRows, crit
     assert found.loss.value == pytest.approx(sign * (found.best_value.value - found.value.value), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows(groups=2), st.sampled_from(CRITERIA), st.sampled_from(OBJECTIVES), st.sampled_from([0.0, 0.1, 0.3]))
 def test_without_mixing_it_is_the_best_choice_of_thresholds(of: GroupRows, criterion, wanted, within: float) -> None:  # type: ignore[no-untyped-def]
     gap, gain = every_choice(of, criterion, wanted)

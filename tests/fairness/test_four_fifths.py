@@ -98,7 +98,7 @@ def test_one_person_may_turn_the_order() -> None:
     assert any("One person selected instead of another would turn the order of b" in words for words in audit.findings)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(1, 80), st.integers(1, 80), st.data())
 def test_selections_lacking_are_the_fewest_that_reach_four_fifths(n: int, m: int, data: st.DataObject) -> None:
     x = data.draw(st.integers(1, n))
@@ -108,7 +108,7 @@ def test_selections_lacking_are_the_fewest_that_reach_four_fifths(n: int, m: int
     assert row["short"] == needed[0]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     st.lists(st.integers(1, 120).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=2, max_size=5)
 )

@@ -54,7 +54,7 @@ def test_order_and_empty_groups_do_not_matter_and_bounds_enclose(drawn: list[tup
         np.testing.assert_allclose(found.pair_low, -found.pair_high.T, equal_nan=True, atol=1e-15)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
 def test_a_fair_model_is_seldom_flagged_and_the_bounds_hold_the_gap(rate: float) -> None:
     rng = np.random.default_rng(int(rate * 10))
     fair = rate_gap(rng.binomial(ROWS, rate, (DRAWS, GROUPS)), ROWS)

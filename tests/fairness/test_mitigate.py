@@ -79,11 +79,11 @@ def test_reductions_fit_the_model_itself_and_under_the_constraint() -> None:
     from sklearn.linear_model import LogisticRegression
 
     settings: dict[str, Any] = {"label": "y", "model": LogisticRegression(), "features": ["x"], "protected": "sex"}
-    found = mitigated(_data(), method="exponentiated_gradient", max_iter=5, **settings)
+    found = mitigated(_data(600), method="exponentiated_gradient", max_iter=3, **settings)
     assert found.compare(metrics=["accuracy"])["accuracy"]["rows"] == found.rows.height
-    again = mitigated(_data(), method="exponentiated_gradient", max_iter=5, **settings)
+    again = mitigated(_data(600), method="exponentiated_gradient", max_iter=3, **settings)
     assert found.rows.equals(again.rows)
-    assert mitigated(_data(), method="grid_search", grid_size=5, **settings).rows.columns == found.rows.columns
+    assert mitigated(_data(600), method="grid_search", grid_size=3, **settings).rows.columns == found.rows.columns
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import evalkit as ek
 from evalkit.errors import ConfigError
 from evalkit.fairness.families import families, slice_sets
 from evalkit.fairness.measure import Measure, table
-from evalkit.fairness.scores.auc_contrasts import AucContrasts, largest
+from evalkit.fairness.scores.auc_contrasts import AucContrasts
 from evalkit.fairness.scores.bias_auc import jigsaw_score, subgroup_auc, with_rest, xauc
 from evalkit.fairness.scores.cross_auc import cross_auc
 from evalkit.fairness.scores.score_gaps import score_measures
@@ -90,9 +90,8 @@ def test_a_group_that_scores_higher_shows_in_gaps_and_tests() -> None:
     assert gap.p_value >= min(m.p_value for m in pairs)
 
 
-@pytest.mark.parametrize("reference", ["b", "g=b", (("g", "b"),)])
-def test_a_reference_stands_second_in_every_pair(reference: Any) -> None:
-    found = _measures(_rows(), reference=reference)
+def test_a_reference_stands_second_in_every_pair() -> None:
+    found = _measures(_rows(), reference="b")
     for name in ("xauc_difference", "subgroup_auc_difference", "abroca"):
         assert [(m.group, m.reference) for m in _of(found, name)] == [
             ((("g", "a"),), (("g", "b"),)),
@@ -103,7 +102,7 @@ def test_a_reference_stands_second_in_every_pair(reference: Any) -> None:
 
 
 def test_an_unknown_reference_is_named_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r'No group of "g" is "d"\..* Groups are: g=a, g=b, g=c\.'):
+    with pytest.raises(ConfigError, match=r'No group "d" by "g"\..* Groups: g=a, g=b, g=c\.'):
         _measures(_rows(), reference="d")
     with pytest.raises(ConfigError, match=r"between 0 and 1, such as 0\.95; not 95"):
         _measures(_rows(), level=95)
@@ -233,7 +232,7 @@ def test_intervals_of_differences_hold_the_truth(how: str) -> None:
 @pytest.mark.slow
 def test_the_largest_gap_of_many_groups_is_held_by_its_bounds() -> None:
     rng = np.random.default_rng(5)
-    replicates, groups, rows = 100, 5, 500
+    replicates, groups, rows = 80, 5, 500
     n = replicates * rows
     y, g = rng.integers(0, 2, n), rng.integers(0, groups, n)
     data = {"y": y, "p": rng.normal(size=n) + y, "g": g, "r": np.repeat(np.arange(replicates), rows)}
@@ -245,7 +244,7 @@ def test_the_largest_gap_of_many_groups_is_held_by_its_bounds() -> None:
         auc = cross_auc(with_rest(evaluation, family))
         own = AucContrasts.of(auc, [subgroup_auc(auc, k) for k in range(groups)])
         contrast = own.differences(pairs)
-        claimed.append(largest(contrast, own.correlation(pairs), 0.95, 0).low > 0)
+        claimed.append(own.largest(pairs, 0.95).low > 0)
         single.append((contrast.two_sided() < 0.05).any())
         low, high = AucContrasts.of(auc, [jigsaw_score(auc, groups)]).each().interval(0.025)
         jigsaw.append(low[0] <= stats.norm.cdf(0.5**0.5) <= high[0])

@@ -21,7 +21,7 @@ from evalkit.fairness.thresholds.tradeoffs import frontier
 OBJECTIVES = [objective("accuracy"), objective("cost", ek.Costs(tp=-1, fp=2, fn=5)), objective("balanced_accuracy")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows(groups=3, most=5), st.sampled_from(CRITERIA), st.sampled_from(OBJECTIVES))
 def test_the_frontier_is_that_of_every_choice_of_thresholds(of: GroupRows, criterion, wanted) -> None:  # type: ignore[no-untyped-def]
     gap, gain = every_choice(of, criterion, wanted)
@@ -33,7 +33,7 @@ def test_the_frontier_is_that_of_every_choice_of_thresholds(of: GroupRows, crite
         assert reached == pytest.approx(gain[gap <= allowed + 1e-12].max(), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows(groups=3, most=9), st.sampled_from(CRITERIA), st.sampled_from(OBJECTIVES), st.booleans())
 def test_no_point_beats_another_and_common_never_beats_by_group(of: GroupRows, criterion, wanted, mixed) -> None:  # type: ignore[no-untyped-def]
     scores, sign = of.scores(), 1 if wanted.higher else -1

@@ -130,7 +130,7 @@ def test_intervals_hold_the_estimate_and_nest(method: Callable[..., Ends], rows:
     assert outer.high >= inner.high >= value * (1 - 1e-12) - 1e-12
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(counts, st.floats(0.1, 4.0))
 def test_exchanging_the_groups_mirrors_the_interval(rows: Counts, z: float) -> None:
     x, n, y, m = rows

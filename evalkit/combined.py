@@ -1,7 +1,7 @@
-"""A sum of estimates, some of them taken away, with an interval made of their own.
+"""A sum of estimates, some of them taken away, with an interval made of their own: MOVER.
 
 >>> found = combined([0.5, 0.3], [0.4, 0.2], [0.6, 0.42], [1, -1])
->>> [round(float(v), 3) for v in (found.value, found.low, found.high)]
+>>> [round(float(v), 3) for v in found]
 [0.2, 0.044, 0.341]
 """
 
@@ -30,29 +30,30 @@ def combined(
     lows: ArrayLike,
     highs: ArrayLike,
     factors: ArrayLike,
-    correlation: ArrayLike | None = None,
+    covariance: ArrayLike | None = None,
 ) -> Combined:
     """Returns sum(factor * value) with an interval of the parts' intervals.
 
     The distance to each end is the root of v' R v, where v are the factors times the distances of the parts to those of
-    their ends that lead there. An interval of proportions so inherits what Wilson's does near 0 and 1.
+    their ends that lead there, and R the parts' correlations. An interval of proportions so inherits what Wilson's does
+    near 0 and 1.
 
     Args:
         values: [..., parts] estimates.
         lows: [..., parts] lower ends of their intervals.
         highs: [..., parts] upper ends.
-        factors: [parts] what each counts, negative to take it away.
-        correlation: [..., parts, parts] of the estimates; None: they are independent.
+        factors: [..., parts] what each counts, negative to take it away.
+        covariance: [..., parts, parts] of the estimates, or their correlations; None: they are independent.
 
     Source: Zou and Donner (2008), Construction of confidence limits about effect measures (MOVER).
     """
     of, down, up, by = (np.asarray(a, dtype=np.float64) for a in (values, lows, highs, factors))
-    joint = np.eye(of.shape[-1]) if correlation is None else np.asarray(correlation, dtype=np.float64)
+    joint = np.eye(of.shape[-1]) if covariance is None else correlations(covariance)
     value = (by * of).sum(-1)
 
     def reach(to_low: Floats, to_high: Floats) -> Floats:
         v = by * np.where(by > 0, to_low, to_high)
-        return np.sqrt(np.maximum(np.einsum("...i,...ij,...j->...", v, joint, v), 0.0))
+        return np.sqrt(np.maximum((v[..., None, :] @ joint @ v[..., :, None])[..., 0, 0], 0.0))
 
     return Combined(value, value - reach(of - down, up - of), value + reach(up - of, of - down))
 
