@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_DRAWS = 40_000
+_DRAWS = 20_000
 _LEAST_BEYOND = 40
 _MOST_DRAWN = 300
 
