@@ -151,7 +151,7 @@ def test_the_commented_parts_hold_once_their_marks_are_taken_away(tmp_path: Path
     assert main(["init", str(tmp_path / "d.parquet"), "--out", str(tmp_path / "evalkit.yaml"), "--quiet"]) == 0
     text = (tmp_path / "evalkit.yaml").read_text()
     decisions = re.sub(
-        r"^# ?(?=compare:|costs:|gate:|  )", "", text[text.index("# `evalkit compare`") :], flags=re.MULTILINE
+        r"^# ?(?=compare:|costs:|fairness:|gate:|  )", "", text[text.index("# `evalkit compare`") :], flags=re.MULTILINE
     )
     config = parse(text[: text.index("# level:")] + decisions)
     assert config.compare is not None
@@ -160,3 +160,5 @@ def test_the_commented_parts_hold_once_their_marks_are_taken_away(tmp_path: Path
     assert config.gate.metrics == ["roc_auc"]
     assert len(config.gate.rules) == 2
     assert config.costs is not None
+    assert config.fairness is not None
+    assert (config.fairness.protected, config.fairness.within) == (["sex"], 0.05)
