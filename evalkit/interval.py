@@ -232,13 +232,14 @@ def effective_rows(e: Estimate, deff: float) -> Floats:
     """
     linear = e.value * (1 - e.value) / e.variance
     cap = e.kish * e.srs
+    within = (e.variance > 0) & (e.value > 0) & (e.value < 1)  # at 1 rounding may leave some variance
     if not np.isfinite(e.groups).any():
         weighted = np.abs(e.kish - e.support) > 1e-9 * e.support
         inside = np.where(weighted, np.minimum(cap, linear), linear)
-        return np.where(e.variance > 0, inside, e.kish * np.minimum(e.srs, 1.0))
+        return np.where(within, inside, e.kish * np.minimum(e.srs, 1.0))
     many = e.groups >= 128
     edge = np.where(many, np.minimum(e.kish, np.maximum(e.group_kish, e.kish / max(deff, 1.0))), e.group_kish)
-    return np.where((e.variance > 0) & (e.value > 0) & (e.value < 1), np.minimum(cap, linear), edge)
+    return np.where(within, np.minimum(cap, linear), edge)
 
 
 def _degrees(e: Estimate) -> Floats:
