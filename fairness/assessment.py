@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalkit.adjust import benjamini_hochberg
-from evalkit.errors import ConfigError, UsageError
+from evalkit.errors import ConfigError, UsageError, listing, nearest
 from evalkit.evaluate import evaluate
 from evalkit.fairness import sentences
 from evalkit.fairness.conditional import conditional
 from evalkit.fairness.criteria_table import criteria_measures
-from evalkit.fairness.disparities import Reference, disparities
+from evalkit.fairness.disparities import REFERENCES, Reference, disparities
 from evalkit.fairness.families import control_set, slice_sets
 from evalkit.fairness.gap_table import Within, gaps
 from evalkit.fairness.measure import Measure, table
@@ -363,8 +363,10 @@ def assess_result(
     if pool_below:
         result = pooled(result, list(sets), pool_below, control)
     names = None if metrics is None else tuple(metrics)
-    if permutations < 0:
-        raise ConfigError(f"permutations is at least 0, not {permutations}.")
+    for name, number in (("permutations", permutations), ("min_rows", min_rows)):
+        if number < 0:
+            raise ConfigError(f"{name} is at least 0, not {number}.")
+    _check_reference(reference, sets)
     asked = Asked(
         sets,
         control_set(control),
@@ -380,6 +382,22 @@ def assess_result(
         criteria,
     )
     return Assessment(result, asked, title, about)
+
+
+def _check_reference(reference: Reference, protected: Sequence[SliceSet]) -> None:
+    """Raises ConfigError for a reference that stands for no group of any attribute."""
+    if isinstance(reference, str):
+        if reference not in REFERENCES:
+            hint = nearest(reference, REFERENCES)
+            raise ConfigError(f'No reference "{reference}".{hint} Use {listing(REFERENCES)}.')
+        return
+    columns = list(dict.fromkeys(d.name for s in protected for d in s.dimensions))
+    for name in reference:
+        if name not in columns:
+            raise ConfigError(
+                f'reference names "{name}", which is no protected attribute.{nearest(name, columns)} '
+                f"Attributes: {listing(columns)}."
+            )
 
 
 def _of_gaps(frame: pl.DataFrame) -> list[Measure]:

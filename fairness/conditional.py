@@ -19,7 +19,7 @@ import numpy as np
 from evalkit.adjust import benjamini_hochberg
 from evalkit.contrast import quantile, tail
 from evalkit.estimate import estimate
-from evalkit.fairness.disparities import Reference, chosen, reference_text, references
+from evalkit.fairness.disparities import Reference, check_reference, chosen, reference_text, references
 from evalkit.fairness.families import Family, families
 from evalkit.fairness.joint import GroupValues, group_values
 from evalkit.pairing import group_influences
@@ -69,6 +69,7 @@ def conditional(
     frames = []
     for evaluation in result.evaluations:
         found = families(evaluation, protected, control)
+        check_reference(found, reference)
         asked = (reference, level, min_rows or 1)
         rows = [row for name in chosen(evaluation, metrics) for row in _of_metric(evaluation, name, found, *asked)]
         frame = pl.DataFrame(rows, schema=_schema())

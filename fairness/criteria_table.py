@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from evalkit.errors import EvalkitError
 from evalkit.fairness.criteria.average_odds import average_odds_measures
 from evalkit.fairness.criteria.balance import balance_measures
@@ -157,7 +159,8 @@ def _combined(criterion: Criterion, gaps: Sequence[Gap], level: float) -> Measur
     ends = [gap.ratio_interval(alpha) if ratio else gap.interval(alpha) for gap in gaps]
     values = [gap.ratio if ratio else gap.value for gap in gaps]
     whole = all(value == value for value in values)
-    p = min(gap.p_value for gap in gaps) if whole else float("nan")
+    nothing = float("nan")
+    p = float(np.min([gap.p_value for gap in gaps])) if whole else nothing
     family, e = gaps[0].values.family, gaps[0].values.estimate
     lowest, highest = (family.groups[place] for place in gaps[0].extremes) if whole and len(gaps) == 1 else ((), ())
     left = {slice_text(g) for gap in gaps for g, held in zip(family.groups, gap.values.held, strict=True) if not held}
@@ -166,9 +169,9 @@ def _combined(criterion: Criterion, gaps: Sequence[Gap], level: float) -> Measur
     return Measure(
         f"{criterion.name}_{'ratio' if ratio else 'difference'}",
         family.across,
-        max(values) if whole else float("nan"),
-        low=max(low for low, _ in ends),
-        high=max(high for _, high in ends),
+        max(values) if whole else nothing,
+        low=float(np.fmax.reduce([low for low, _ in ends])) if whole else nothing,
+        high=float(np.max([high for _, high in ends])) if whole else nothing,
         level=family.level,
         confidence=level,
         method="all pairs at once",

@@ -18,7 +18,7 @@ import numpy as np
 
 from evalkit.adjust import benjamini_hochberg, shrink
 from evalkit.errors import ConfigError, listing, nearest
-from evalkit.fairness.families import families
+from evalkit.fairness.families import Family, families
 from evalkit.fairness.joint import GroupValues, group_values
 from evalkit.fairness.pairwise import RATES, Rates, Sides
 from evalkit.fairness.statistics.shrunk import empirical_bayes, structured
@@ -94,6 +94,7 @@ def disparities(
     frames = []
     for evaluation in result.evaluations:
         found = families(evaluation, protected, control)
+        check_reference(found, reference)
         of_metrics = (group_values(evaluation, name, found, min_rows) for name in chosen(evaluation, metrics))
         rows = [_compared(evaluation, values, reference, level, rates) for each in of_metrics for values in each]
         frame = _table(evaluation, rows, level)
@@ -245,30 +246,37 @@ def _place(values: GroupValues, reference: Reference) -> int | None:
         raise ConfigError(f'No reference "{reference}".{nearest(reference, REFERENCES)} Use {listing(REFERENCES)}.')
     e, held = values.estimate, 1 + np.flatnonzero(values.held)
     if isinstance(reference, Mapping):
-        named = _named(values, reference)
-        if named is not None:
-            return named
+        if _names(reference, values.family.across):
+            return _named(values.family, reference)
     elif reference == "best":
         of_held = e.value[held]
         return int(held[of_held.argmin() if e.metric.better == "lower" else of_held.argmax()])
     return int(held[np.argmax(e.rows[held])])
 
 
-def _named(values: GroupValues, reference: Mapping[str, str]) -> int | None:
-    """Returns the group that is named for every attribute of the family; None where one is not named."""
-    family = values.family
-    columns = family.across.split(",")
-    if not all(column in reference for column in columns):
-        return None
-    wanted = {column: str(reference[column]) for column in columns}
+def _names(reference: Mapping[str, str], across: str) -> bool:
+    """Returns whether a group is named for every attribute of a cross."""
+    return all(column in reference for column in across.split(","))
+
+
+def _named(family: Family, reference: Mapping[str, str]) -> int | None:
+    """Returns the place of the group that is named; None where a level of the control features has no such group."""
     for place, key in enumerate(family.groups):
-        if all(str(value) == wanted[column] for column, value in key):
+        if all(str(value) == str(reference[column]) for column, value in key):
             return place + 1
-    if family.level:
-        return None
-    known = [slice_text(key) for key in family.groups]
-    text = slice_text(tuple(wanted.items()))
-    raise ConfigError(f'No group "{text}" to compare with.{nearest(text, known)} Groups: {listing(known, 20)}.')
+    return None
+
+
+def check_reference(found: Sequence[Family], reference: Reference) -> None:
+    """Raises ConfigError where a group is named to compare with that no level of the control features has."""
+    if not isinstance(reference, Mapping):
+        return
+    for across in dict.fromkeys(family.across for family in found if _names(reference, family.across)):
+        levels = [family for family in found if family.across == across]
+        if all(_named(family, reference) is None for family in levels):
+            known = list(dict.fromkeys(slice_text(key) for family in levels for key in family.groups))
+            text = slice_text(tuple((column, str(reference[column])) for column in across.split(",")))
+            raise ConfigError(f'No group "{text}" to compare with.{nearest(text, known)} Groups: {listing(known, 20)}.')
 
 
 def _table(evaluation: Evaluation, rows: Sequence[_Rows], level: float) -> pl.DataFrame:
@@ -320,13 +328,13 @@ def references(levels: Sequence[GroupValues], reference: Reference) -> SliceKey 
         raise ConfigError(f'Groups are averaged over levels against a group, not against "{reference}".')
     found = [(values, _place(values, reference)) for values in levels if values.held.any()]
     keys = [values.family.groups[place - 1] for values, place in found if place is not None]
-    if isinstance(reference, Mapping) and keys:
-        return keys[0]
+    if isinstance(reference, Mapping) and found and _names(reference, found[0][0].family.across):
+        return keys[0] if keys else None
     rows: dict[SliceKey, float] = {}
     for values, _ in found:
         for place in np.flatnonzero(values.held):
             e, key = values.estimate, values.family.groups[place]
-            amount = float(e.rows[1 + place]) if reference == "largest" else float(key in keys and keys.count(key))
+            amount = float(keys.count(key)) if reference == "best" else float(e.rows[1 + place])
             rows[key] = rows.get(key, 0.0) + amount
     return max(rows, key=lambda key: rows[key]) if rows else None
 

@@ -459,7 +459,22 @@ def test_the_demo_runs_and_runs_again(folder: Path, capsys: pytest.CaptureFixtur
     assert "candidate saves" in printed.out
     assert "candidate against baseline passes the gate." in printed.out
     assert "year_one against baseline is blocked." in printed.out
+    assert re.search(
+        r"^Groups of candidate: of 35 gaps in 7 metrics \d+ are flagged and \d+ certified", printed.out, re.MULTILINE
+    )
+    assert re.search(
+        r"^At the same score, candidate on cost: race=black has the label -?\+?0\.\d+ more", printed.out, re.MULTILINE
+    )
+    assert re.search(r"^At the same score, candidate on need: race=black has the label", printed.out, re.MULTILINE)
     assert ek.load(folder / "evalkit-demo").models == ["baseline", "candidate", "year_one"]
+    assert ek.load(folder / "evalkit-demo" / "two-labels").models == ["candidate on cost", "candidate on need"]
+    assert main(["report", "evalkit-demo", "--quiet"]) == 0
+    page = (folder / "evalkit-demo" / "report.html").read_text(encoding="utf-8")
+    parts = {name: page.partition(f' id="{name}"')[2].partition("</section>")[0] for name in ("fairness", "fairness-1")}
+    assert ">Fairness<" in parts["fairness"]
+    assert "gaps between groups" in parts["fairness"]
+    assert ">The same score, two labels<" in parts["fairness-1"]
+    assert parts["fairness-1"].count("<svg") == 2
     assert main(["demo", "--no-report", "--quiet", "--format", "json"]) == 0
     assert {row["model"] for row in json.loads(capsys.readouterr().out)} == {"candidate", "year_one"}
     assert main(["gate", "evalkit-demo", "--config", "evalkit-demo/gate.yaml", "--candidate", "candidate"]) == 0

@@ -82,7 +82,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows(pairs: pl.DataFrame)
 
 
 def test_the_scored_test_half_has_the_columns_the_demo_reads(scored: pl.DataFrame) -> None:
-    keys = ["row_id", "person", "family", "year", "label", "sex", "race", "age", "income", "site"]
+    keys = ["row_id", "person", "family", "year", "label", "need", "sex", "race", "age", "income", "site"]
     assert scored.columns == [*keys, "baseline", "candidate", "year_one"]
     assert scored.height == scored["row_id"].n_unique() == 7_230
     for name in ("baseline", "candidate", "year_one"):
