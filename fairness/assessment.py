@@ -289,6 +289,7 @@ def assess(
     known_as_probabilities = parse(list(membership or {}))
     if not sets and not known_as_probabilities:
         raise ConfigError("Name the protected attributes, such as protected=['sex', 'race'].")
+    _check_control(sets, levels)
     columns = {"score": score, "prediction": prediction}
     asked = {**columns, **more, "level": level}
     asked |= {"label": label} if labels is None else {"labels": labels, "label": label}
@@ -367,6 +368,7 @@ def assess_result(
         if number < 0:
             raise ConfigError(f"{name} is at least 0, not {number}.")
     _check_reference(reference, sets)
+    _check_control(sets, control_set(control))
     asked = Asked(
         sets,
         control_set(control),
@@ -382,6 +384,13 @@ def assess_result(
         criteria,
     )
     return Assessment(result, asked, title, about)
+
+
+def _check_control(protected: Sequence[SliceSet], control: SliceSet | None) -> None:
+    """Raises ConfigError where an attribute is its own control feature, which leaves one group in each level."""
+    twice = [d for s in protected for d in s.dimensions if control is not None and d in control.dimensions]
+    if twice:
+        raise ConfigError(f'"{twice[0]}" is both protected and a control feature; leave it out of one.')
 
 
 def _check_reference(reference: Reference, protected: Sequence[SliceSet]) -> None:

@@ -22,7 +22,7 @@ from evalkit.fairness.families import Family, families
 from evalkit.fairness.joint import GroupValues, group_values
 from evalkit.fairness.pairwise import RATES, Rates, Sides
 from evalkit.fairness.statistics.shrunk import empirical_bayes, structured
-from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
+from evalkit.fairness.statistics.simultaneous import Largest
 from evalkit.results import Evaluation, Result
 from evalkit.slicing.spec import SliceKey, slice_text
 from evalkit.tabulate import keys_series
@@ -80,7 +80,8 @@ def disparities(
     Returns:
         The results table's columns, a row for each model, family, metric and group, with `across` and `reference`;
         `delta` is the group's value minus the reference's, `ratio` the group's over the reference's. `value_shrunk` is
-        the value pulled to the groups' mean, `value_structured` of crosses to a regression on attributes. Intervals
+        the value pulled to the groups' mean, `value_structured` of crosses
+        of up to 400 groups to a regression on attributes. Intervals
         hold for all groups of a family together, `p_adjusted` is over these, `q_value` (Benjamini and Hochberg) over
         the model's table.
 
@@ -121,6 +122,7 @@ def chosen(evaluation: Evaluation, metrics: Sequence[str] | None) -> list[str]:
 
 
 _BARE = ("none", "bootstrap")
+_MOST_STRUCTURED = 400  # groups: the regression inverts matrices of them, many times
 UNKNOWN = "membership is not known: compared with no group"
 
 
@@ -165,7 +167,7 @@ def _shrunk(values: GroupValues) -> dict[str, Floats]:
     own = np.where(known & np.isfinite(variance), value, np.nan)
     variance = np.where(np.isfinite(own), variance, np.nan)
     found = {"value_shrunk": empirical_bayes(own, variance).value}
-    if values.family.across.count(","):
+    if values.family.across.count(",") and np.isfinite(own).sum() <= _MOST_STRUCTURED:
         codes = np.array([[str(part) for _, part in key] for key in values.family.groups])
         found["value_structured"] = structured(own, variance, codes).value
     return found
@@ -233,7 +235,7 @@ def _sides(
         return nothing
     others = held[held != place]
     if reference == "best":
-        law = Largest.of(values.covariance[np.ix_(held, held)], all_pairs(len(held)))
+        law = Largest.of_all_pairs(values.covariance[np.ix_(held, held)])
     else:
         law = Largest.of(values.covariance, np.eye(1 + count)[others] - np.eye(1 + count)[place])
     against = np.full(count, place)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class Family:
     groups: tuple[SliceKey, ...]
     places: NDArray[np.int64]
 
-    @property
+    @functools.cached_property
     def unknown(self) -> NDArray[np.bool_]:
         """The groups of rows whose membership is not known, a null in the data, [groups]."""
         return np.array([any(value is None for _, value in key) for key in self.groups], dtype=bool)

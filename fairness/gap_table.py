@@ -137,6 +137,7 @@ def _row(model: str, gap: Gap, level: float, limits: Mapping[str, float]) -> dic
         "detectable": gap.detectable(alpha),
         "within": limit,
         "groups": len(gap.held),
+        "known": int((~family.unknown).sum()),
         "rows": int(e.rows[0]),
         "support": int(e.support[gap.held].min()) if compared else 0,
         "left_out": "; ".join(slice_text(key) for key in left),
@@ -165,8 +166,8 @@ def _judged(frame: pl.DataFrame, level: float) -> pl.DataFrame:
     with np.errstate(invalid="ignore"):
         flagged = (q < 1 - level) & (frame["low"].to_numpy() > 0)
         certified = frame["high"].to_numpy() <= frame["within"].to_numpy()
-    rows = zip(flagged, certified, frame["within"], frame["status"], frame["detectable"], strict=True)
-    return frame.with_columns(
+    rows = zip(flagged, certified, frame["within"], frame["status"], frame["detectable"], frame["known"], strict=True)
+    return frame.drop("known").with_columns(
         pl.Series("p_adjusted", holm(p)),
         pl.Series("q_value", q),
         pl.Series("flagged", flagged),
@@ -175,8 +176,10 @@ def _judged(frame: pl.DataFrame, level: float) -> pl.DataFrame:
     )
 
 
-def _finding(flagged: bool, certified: bool, within: float, status: str, detectable: float) -> str:
+def _finding(flagged: bool, certified: bool, within: float, status: str, detectable: float, known: int) -> str:
     """Says what is shown of a gap, in a few words."""
+    if known < 2:
+        return "one group only" if known else "no group is known"
     if status != "ok":
         return "too few rows" if status == "too_few_rows" else "undefined"
     shown = ["flagged"] if flagged else []

@@ -26,7 +26,7 @@ from evalkit.fairness.joint import GroupValues
 from evalkit.fairness.pairwise import Rates, Sides
 from evalkit.fairness.statistics.corrected import corrected_gap
 from evalkit.fairness.statistics.homogeneity import wald
-from evalkit.fairness.statistics.simultaneous import Largest, all_pairs
+from evalkit.fairness.statistics.simultaneous import Largest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,9 +58,8 @@ class Gap:
         held = 1 + np.flatnonzero(values.held)
         if len(held) < 2:
             return cls(values, held, None, Largest(0, np.zeros(0)), rates)
-        contrasts = all_pairs(len(held))
         first, second = np.triu_indices(len(held), 1)
-        law = Largest.of(values.covariance[np.ix_(held, held)], contrasts)
+        law = Largest.of_all_pairs(values.covariance[np.ix_(held, held)])
         return cls(values, held, Sides.of(values, held[first], held[second]), law, rates)
 
     @property

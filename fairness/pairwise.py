@@ -180,10 +180,8 @@ class Sides:
         else:
             (low_a, _), (low_b, _) = self._ends(np.full(len(value), 0.025))
             bare = np.isnan(low_a) | np.isnan(low_b)
-        return tuple(
-            "undefined" if np.isnan(v) else "too few rows" if f else "no interval" if n else ""
-            for v, f, n in zip(value, self.few, bare, strict=True)
-        )
+        reasons = np.select([np.isnan(value), self.few, bare], ["undefined", "too few rows", "no interval"], "")
+        return tuple(reasons.tolist())
 
 
 def _joined(x: Floats, y: Floats, rho: Floats) -> Floats:

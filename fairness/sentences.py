@@ -102,8 +102,12 @@ def section(assessment: Assessment) -> str:
 def _line(row: dict[str, Any], several: bool) -> str:
     across = row["across"] if row["slice"] == "overall" else f"{row['across']} within {row['slice']}"
     ends = [f"{row[end]} {number(row[end + '_value'])}" if row[end] else "" for end in ("lowest", "highest")]
-    gap = _gap(row) if row["status"] == "ok" else row["status"].replace("_", " ")
+    gap = _gap(row) if row["status"] == "ok" else row["finding"]
     q = number(row["q_value"]) if row["status"] == "ok" else ""
     cells = [row["model"]] if several else []
     cells += [across, row["metric"], *ends, gap, q, row["finding"]]
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(_cell(text) for text in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").splitlines())

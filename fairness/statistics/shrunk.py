@@ -72,8 +72,26 @@ def empirical_bayes(values: ArrayLike, variances: ArrayLike) -> Shrunk:
         weight = 1 / (between**2 + s2[held])
         value[held] = shrink(v[held], s2[held], to_mean=True)
         fitted[held] = (weight * v[held]).sum() / weight.sum()
-        error[held] = _Model(v[held], s2[held], [np.eye(held.sum())]).errors(np.array([between**2]))
+        error[held] = _errors(s2[held], between**2)
     return Shrunk(value, error, fitted, {(0,): between})
+
+
+def _errors(s2: Floats, between: float) -> Floats:
+    """Returns the errors of `_Model` where each group has its own effect alone, without matrices of all groups."""
+    scale = s2.max()  # variances may be so small that their weights' squares overflow
+    s2, between = s2 / scale, between / scale
+    weight = 1 / (between + s2)
+    total, square = weight.sum(), (weight**2).sum()
+
+    def projected(x: Floats) -> Floats:
+        return np.asarray(weight * (x - (weight @ x) / total))
+
+    once = weight - weight**2 / total  # diagonals of P, of P P and of P P P
+    twice = weight**2 - 2 * weight**3 / total + square * weight**2 / total**2
+    thrice = weight * (twice - projected(projected(weight)) / total)
+    information = float(twice.sum()) / 2
+    added = thrice / information if len(s2) > 1 else np.zeros_like(s2)
+    return np.sqrt(scale * np.maximum(s2 - s2**2 * once + 2 * s2**2 * np.maximum(added, 0.0), 0.0))
 
 
 def structured(values: ArrayLike, variances: ArrayLike, attributes: ArrayLike, *, order: int = 2) -> Shrunk:

@@ -66,6 +66,15 @@ class Largest:
         correlation = correlations(contrasts @ covariance @ contrasts.T)
         return cls(len(contrasts), _largest(correlation.round(9).tobytes(), len(contrasts)))
 
+    @classmethod
+    def of_all_pairs(cls, covariance: Floats) -> Largest:
+        """Returns the law of the differences of all pairs of values, [values, values] their covariance."""
+        groups = len(covariance)
+        pairs = groups * (groups - 1) // 2
+        if pairs > _MOST_DRAWN:  # a matrix of contrasts would be large
+            return cls(pairs, np.zeros(0), groups)
+        return cls.of(covariance, all_pairs(groups))
+
     def critical(self, alpha: ArrayLike) -> Floats:
         """Returns what the largest size exceeds with probability alpha, an array like alpha.
 

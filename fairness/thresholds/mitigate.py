@@ -137,7 +137,7 @@ def mitigated(
     constraint: Criterion = "demographic_parity",
     method: Method = "threshold_optimizer",
     objective: Literal["accuracy", "balanced_accuracy", "selection"] = "accuracy",
-    threshold: float = 0.5,
+    threshold: float | None = None,
     unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the contract's word
     positive: Any = None,
@@ -160,7 +160,7 @@ def mitigated(
         method: `threshold_optimizer` (other thresholds by group, some decisions drawn; reads the group to decide),
             `exponentiated_gradient` or `grid_search` (other models, which do not read it).
         objective: what `threshold_optimizer` keeps high.
-        threshold: from which on the original's score decides positive.
+        threshold: from which on the original's score decides positive; None: 0.5, for scores within [0, 1].
         unit: the column of what was sampled; a unit's rows stay in one half.
         id: the column that identifies a row; the halves then do not depend on the order of rows.
         positive: the positive label, where labels are not 0 and 1.
@@ -202,6 +202,7 @@ def mitigated(
         **outputs,
     ).evaluations
     held = _Held.of(evaluation, cross, seed)
+    threshold = _threshold(held, score, threshold)
     if trains:
         fitted, original = _reduced(
             held, frame, list(features or ()), model, score, constraint, method, threshold, settings
@@ -241,6 +242,15 @@ def _check(constraint: str, method: str, objective: str, score: Any, model: Any,
         raise MissingExtra("fairlearn", "fairness") from error
 
 
+def _threshold(held: _Held, score: str | None, threshold: float | None) -> float:
+    """Returns the threshold of the original; refuses to guess one for scores that are no probabilities."""
+    if threshold is None and score is not None and not ((held.score >= 0) & (held.score <= 1)).all():
+        raise ConfigError(
+            f'Scores in "{score}" lie outside [0, 1]: say threshold=, from which on the original decides positive.'
+        )
+    return 0.5 if threshold is None else threshold
+
+
 def _with_zeros(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
@@ -262,6 +272,10 @@ class _Held:
         if checked is None or checked.rows.label is None or checked.rows.score is None:
             raise UsageError("Mitigations need labels, and scores or a model.")
         [family] = families(evaluation, [cross])
+        known = int((~family.unknown).sum())
+        if known < 2:
+            there = "one group" if known else "no group that is known"
+            raise DataError(f'There is {there} of "{across_text(cross)}" alone: nothing can be equalized.')
         members = members_of(evaluation)[1]
         if members.rows is not None:
             raise DataError(f'A row is in several groups of "{across_text(cross)}": mitigations need one group each.')

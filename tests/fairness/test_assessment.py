@@ -203,14 +203,30 @@ def test_what_is_found_comes_the_most_certain_first() -> None:
 
 
 def test_a_group_that_breaks_tables_is_escaped_in_the_section() -> None:
-    rows = people().with_columns(g=pl.col("g").replace("c", "c|d"))
+    rows = people().with_columns(g=pl.col("g").replace("c", "c|d\ne"))
     section = assess(rows, protected=["g"], label="y", prediction="d", metrics=["recall"], criteria=False).to_markdown()
     [line] = [line for line in section.splitlines() if line.startswith("| g |")]
-    assert "g=c\\|d" in line
+    assert "g=c\\|d e" in line
     assert len(re.findall(r"(?<!\\)\|", line)) == 8
 
 
 # --- what else may be asked ---
+
+
+def test_of_one_group_or_none_that_is_known_there_is_nothing_to_compare() -> None:
+    rows = people().with_columns(one=pl.lit("x"), unknown=pl.lit(None, dtype=pl.String))
+    told = assess(rows, protected=["one", "unknown"], label="y", prediction="d", metrics=["recall"])
+    assert told.gaps["finding"].to_list() == ["one group only", "no group is known"]
+    assert told.criteria.is_empty()
+    assert told.findings() == []
+    assert "nan" not in told.to_markdown()
+
+
+def test_many_groups_are_compared_without_a_matrix_of_all_pairs() -> None:
+    rows = {"y": np.ones(6000, dtype=int), "d": np.arange(6000) % 3 % 2, "g": np.arange(6000) // 20}
+    told = assess(rows, protected=["g"], label="y", prediction="d", metrics=["recall"], min_rows=10, criteria=False)
+    assert told.gaps["groups"].to_list() == [300]
+    assert told.gaps["flagged"].to_list() == [False]
 
 
 def test_crosses_and_a_chosen_reference() -> None:
@@ -297,6 +313,7 @@ def test_groups_that_are_known_as_probabilities_are_compared_as_if_known_where_t
         ({"reference": "larges"}, ConfigError, 'Did you mean "largest"?'),
         ({"reference": {"g": "q"}}, ConfigError, 'No group "g=q" to compare with.'),
         ({"reference": {"gg": "a"}}, ConfigError, 'reference names "gg", which is no protected attribute.'),
+        ({"control": ["s", "g"]}, ConfigError, '"g" is both protected and a control feature; leave it out of one.'),
         ({"labels": {"one": "y", "two": "sick"}}, UsageError, "label"),
         ({"membership": {"h": {"a": "p", "b": "d"}}, "labels": {"i": "y"}, "label": None}, UsageError, "one label"),
         ({"membership": {"h": {"a": "p"}}}, ConfigError, 'Membership of "h" needs a column for each of two groups'),

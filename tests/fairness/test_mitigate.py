@@ -109,3 +109,13 @@ def test_a_group_of_one_label_and_a_column_of_that_name_are_refused() -> None:
         mitigated({**data, "y": np.where(data["sex"] == "f", 0, data["y"])}, label="y", score="p", protected="sex")
     with pytest.raises(ConfigError, match='have a column "original"'):
         mitigated({**data, "original": data["y"]}, label="y", score="p", protected="sex")
+
+
+def test_one_group_and_scores_without_a_threshold_are_refused() -> None:
+    data = _data(200)
+    with pytest.raises(DataError, match='one group of "sex" alone: nothing can be equalized'):
+        mitigated({**data, "sex": ["f"] * 200}, label="y", score="p", protected="sex")
+    with pytest.raises(ConfigError, match='Scores in "x" lie outside \\[0, 1\\]: say threshold='):
+        mitigated(data, label="y", score="x", protected="sex")
+    found = mitigated(data, label="y", score="x", protected="sex", threshold=-1)
+    assert found.rows["original"].to_list() == (found.rows["x"] >= -1).cast(int).to_list()

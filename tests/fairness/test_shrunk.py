@@ -105,3 +105,15 @@ def test_what_does_not_fit_is_said() -> None:
         structured([1, 2], [1, 1], [0, 1])
     with pytest.raises(ek.EvalkitError, match="at least 1"):
         structured([1, 2], [1, 1], [[0], [1]], order=0)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 30])
+def test_errors_without_matrices_are_those_of_the_model(groups: int) -> None:
+    from evalkit.fairness.statistics.shrunk import _errors, _Model
+
+    rng = np.random.default_rng(groups)
+    noise = rng.uniform(0.01, 2, groups)
+    for between in (0.0, 0.1, 3.0):
+        model = _Model(rng.normal(size=groups), noise, [np.eye(groups)])
+        assert _errors(noise, between) == pytest.approx(model.errors(np.array([between])), rel=1e-6)
+    assert np.isfinite(_errors(noise * 1e-300, 0.0)).all()
