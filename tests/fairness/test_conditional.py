@@ -56,7 +56,7 @@ def test_the_difference_is_mantel_and_haenszels_risk_difference() -> None:
 def test_its_sign_and_strength_are_those_of_the_pooled_odds_ratio_of_statsmodels() -> None:
     even: Counts = {level: {"a": (20, 60), "b": (30 + 3 * int(level), 60)} for level in "1234"}
     [row] = averaged(rows(even), reference={"g": "a"}).to_dicts()
-    tables = StratifiedTable(
+    tables: Any = StratifiedTable(
         [np.array([[y, m - y], [x, n - x]]) for (x, n), (y, m) in (of.values() for of in even.values())]
     )
     assert row["delta"] > 0
