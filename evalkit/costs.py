@@ -9,7 +9,7 @@ set of thresholds that are not significantly worse.
 0.1
 >>> data = {"y": [0, 1, 0, 1] * 50, "p": [0.1, 0.4, 0.3, 0.8] * 50}
 >>> best = best_threshold(data, label="y", score="p", fp=1, fn=9)
->>> best.threshold, best.cost, best.never
+>>> best.threshold, round(best.cost, 6), round(best.never, 6)
 (0.4, 0.0, 4.5)
 """
 

@@ -2,8 +2,8 @@
 
 >>> import numpy as np
 >>> found = largest_gap([0.30, 0.35, 0.52], np.diag([0.03, 0.03, 0.04]) ** 2)
->>> [round(v, 3) for v in (found.value, found.low, found.high)]
-[0.22, 0.103, 0.337]
+>>> [round(v, 2) for v in (found.value, found.low, found.high)]
+[0.22, 0.1, 0.34]
 """
 
 from __future__ import annotations
