@@ -36,7 +36,8 @@ class Histogram:
         positives: [entries] float64, summed weights of rows with label 1.
         squares: [entries] float64, summed squared weights of all rows; the counts where there are no weights.
         shared: whether several metrics read it, so that its sums and running sums are best found once.
-        coarsened: whether iterations may start at a coarser histogram, which makes values that have no gradients.
+        graded: whether gradients may be taken; where not, several sums are taken together, and iterations may start at a
+            coarser histogram.
         by_bin: where every slice has the same scores, those, and what lays values by score out as entries.
     """
 
@@ -50,7 +51,7 @@ class Histogram:
         positives: Any,
         squares: Any = None,
         shared: bool = False,
-        coarsened: bool = False,
+        graded: bool = True,
         by_bin: tuple[Any, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.slices, self.starts, self.scores = slices, starts, scores
@@ -60,7 +61,7 @@ class Histogram:
         self.squares = self.weights if squares is None else squares
         self.n = starts.shape[0]
         self.run = scores.shape[0] // slices.shape[0]
-        self.coarsened, self.by_bin = coarsened, by_bin
+        self.graded, self.by_bin = graded, by_bin
         self._found: dict[Any, Any] = {}
         self._totals: dict[int, Any] = {}
         self._before: dict[int, Any] = {}
@@ -76,21 +77,24 @@ class Histogram:
         """The same slices with an eighth of the entries, neighbours of a run joined; to be asked for before a loop."""
         import jax.numpy as jnp
 
-        if not self.coarsened or self.run < _LONG:
+        if self.graded or self.run < _LONG:
             return None
 
+        def neighbours(values: Any) -> Any:
+            return values.reshape(self.run // _JOINED, _JOINED, -1)
+
         def joined(values: Any) -> Any:
-            return values.reshape(self.run // _JOINED, _JOINED, -1).sum(1).reshape(-1)
+            return neighbours(values).sum(1).reshape(-1)
 
         weights = joined(self.weights)
         mean = joined(self.weights * self.scores) / jnp.where(weights > 0, weights, 1.0)
-        first = self.scores.reshape(self.run // _JOINED, _JOINED, -1)[:, 0].reshape(-1)
         return Histogram(
             slices=self.slices,
             starts=self.starts,
-            scores=jnp.where(weights > 0, mean, first),
+            scores=jnp.where(weights > 0, mean, neighbours(self.scores)[:, 0].reshape(-1)),
             negatives=joined(self.negatives),
             positives=joined(self.positives),
+            graded=False,
         )
 
     def once(self, name: Hashable, find: Callable[[], Any]) -> Any:
@@ -116,6 +120,18 @@ class Histogram:
 
         values = values.reshape(self.run, -1).sum(0) if self.run > 1 else values
         return jax.ops.segment_sum(values, self.slices, self.n, indices_are_sorted=True)
+
+    def totals(self, *values: Any) -> tuple[Array, ...]:
+        """Sums several values over each slice; without gradients in one pass over what they are made of."""
+        import jax
+        import jax.numpy as jnp
+
+        if self.graded or self.run == 1:
+            return tuple(self.total(v) for v in values)
+        rows = tuple(v.reshape(self.run, -1) for v in values)
+        zeros = (jnp.zeros((), rows[0].dtype),) * len(rows)
+        of_runs = jax.lax.reduce(rows, zeros, lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True)), (0,))
+        return tuple(jax.ops.segment_sum(v, self.slices, self.n, indices_are_sorted=True) for v in of_runs)
 
     def spread(self, values: Any) -> Array:
         """Gives each entry its slice's value, [slices] to [entries]."""

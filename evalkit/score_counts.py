@@ -217,7 +217,7 @@ class ScoreCounts:
             self.merge({name: array[:cells] for name, array in other.arrays().items()}, cell_map[:cells])
             return
         with scoped(self._wide):
-            self._device = {name: array + other._device[name] for name, array in self._device.items()}
+            self._device = _added()(self._device, other._device)
         self._rows += other._rows
 
     def merge(self, other: Mapping[str, NDArray[Any]], cell_map: NDArray[Any]) -> None:
@@ -237,6 +237,14 @@ class ScoreCounts:
                 grown[: 0 if mine is None else len(mine)] = 0 if mine is None else mine
                 mine = self._host[name] = grown
             mine[cell_map] += added
+
+
+@functools.cache
+def _added() -> Callable[..., dict[str, Any]]:
+    """Compiles the sum of two sums, which takes the first one's place."""
+    import jax
+
+    return jax.jit(lambda mine, theirs: {name: array + theirs[name] for name, array in mine.items()}, donate_argnums=0)
 
 
 def _names(weighted: bool) -> tuple[str, ...]:

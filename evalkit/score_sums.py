@@ -118,10 +118,11 @@ class ScoreSums:
 
     def totals(self, name: str) -> NDArray[Any]:
         """Returns `count`, or `total` or `square` where rows have weights, of each slice, [slices, 2]."""
-        if self.table is not None:
-            dtype = np.int64 if name == "count" else np.float64
-            return np.stack([self.table[name][..., label].sum(axis=1, dtype=dtype) for label in (0, 1)], axis=1)
-        return self.by_slice(getattr(self, name))
+        return self.by_slice(getattr(self, name)) if self.table is None else self._table_totals[name]
+
+    @functools.cached_property
+    def _table_totals(self) -> dict[str, NDArray[Any]]:
+        return {name: _over_bins(array) for name, array in (self.table or {}).items()}
 
     def split_at(self, key: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Returns `count`, and where rows have weights `total` and `square`, of scores below a key and from it on.
@@ -135,11 +136,9 @@ class ScoreSums:
         names = ("count", "total", "square") if self.weighted else ("count",)
         if self.table is not None and self.bins is not None:
             place = int(np.searchsorted(self.bins.starts, key))
-            below, above = (
-                ScoreSums.of_table({name: self.table[name][:, part] for name in names}, self.bins)
-                for part in (slice(None, place), slice(place, None))
-            )
-            return [(below.totals(name), above.totals(name)) for name in names]
+            count = _over_bins(self.table["count"][:, :place])
+            others = [[_over_bins(self.table[n][:, part]) for part in np.s_[:place, place:]] for n in names[1:]]
+            return [(count, self.totals("count") - count), *((below, above) for below, above in others)]
         inside = (self.keys >= key)[:, None]
         arrays = [getattr(self, name) for name in names]
         return [(self.by_slice(array * ~inside), self.by_slice(array * inside)) for array in arrays]
@@ -257,6 +256,9 @@ class ScoreSums:
         Joined scores hold at most 1/most of a slice's negatives or positives together, or are one score. How a slice is
         thinned depends on its own entries alone; those that hold few are left as they are.
         """
+        if self.table is not None:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                return stacked(list(pool.map(lambda block: block._thinned_table(most), self.blocks(2 * _CACHED_ENTRIES))))
         if self.groups is None and self.entries > 2 * _CACHED_ENTRIES:
             with ThreadPoolExecutor(_THREADS) as pool:
                 return stacked(list(pool.map(lambda block: block._thinned(most), self.blocks(_CACHED_ENTRIES))))
@@ -292,6 +294,36 @@ class ScoreSums:
         keys = self.keys[starts][middle][np.cumsum(new) - 1]
         return regroup(replace(self, keys=keys[np.cumsum(first) - 1]), ordered=self.groups is None)
 
+    def _thinned_table(self, most: int) -> ScoreSums:
+        """Does what `_thinned` does, without laying out entries."""
+        if self.table is None or self.bins is None:
+            raise ValueError("there is no table")
+        weights = self.table["total" if self.weighted else "count"]
+        held = (self.table["count"][..., 0] | self.table["count"][..., 1]) != 0
+        total = self.totals("total" if self.weighted else "count")
+        shares = np.divide(most, total, out=np.zeros(total.shape), where=total > 0)
+        amount = weights[..., 0] * shares[:, :1] + weights[..., 1] * shares[:, 1:]
+        rank = np.where(held, np.floor(np.cumsum(amount, axis=1) - amount / 2), -1.0)
+        new = held.copy()
+        new[:, 1:] &= (rank[:, 1:] > np.maximum.accumulate(rank, axis=1)[:, :-1]) | (held.sum(1) <= most)[:, None]
+        runs, entries = np.flatnonzero(new), np.flatnonzero(held)
+        first = np.searchsorted(entries, runs)
+        middle = (first + np.append(first[1:], len(entries)) - 1) // 2
+        dtypes = {"count": np.int64, "total": np.float64, "square": np.float64}
+        joined: dict[str, Any] = dict.fromkeys(dtypes)
+        for name, table in self.table.items():
+            joined[name] = np.add.reduceat(table.reshape(-1, 2), runs, axis=0, dtype=dtypes[name])
+        return ScoreSums(
+            slices=(runs // len(self.bins)).astype(np.int32),
+            keys=self.bins.starts[entries[middle] % len(self.bins)],
+            groups=None,
+            bins=self.bins,
+            dtype=self.dtype,
+            probabilities=self.probabilities,
+            size=self.size,
+            **joined,
+        )
+
     def add(self, other: ScoreSums, sign: int = 1) -> ScoreSums:
         """Adds (or with sign -1 subtracts) sums of the same slices, at the bins that both have."""
         left, right = _alike(self, other)
@@ -302,6 +334,12 @@ class ScoreSums:
         if left.fine is not None and right.fine is not None:
             return replace(added, fine=left.fine.add(right.fine, sign))
         return added
+
+
+def _over_bins(table: NDArray[Any]) -> NDArray[Any]:
+    """Sums counts, or weights, [slices, bins, 2] over the bins."""
+    dtype = np.int64 if table.dtype.kind == "i" else np.float64
+    return np.stack([table[..., label].sum(axis=1, dtype=dtype) for label in (0, 1)], axis=1)
 
 
 def _entries(table: Mapping[str, NDArray[Any]], bins: ScoreBins) -> dict[str, Any]:

@@ -51,6 +51,6 @@ def histogram_of(scores: Any, weights: Any, squares: Any = None) -> Histogram:
         positives=laid(weights[..., 1]),
         squares=None if squares is None else laid(squares),
         shared=True,
-        coarsened=True,
+        graded=False,
         by_bin=(scores, laid),
     )

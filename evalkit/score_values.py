@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16
 _BLOCK = 1 << 18
 _GRADED_BLOCK = 1 << 15
-_TABLE_BLOCK = 1 << 17
+_TABLE_BLOCK = 1 << 16
 _RUN = 64
 _THREADS = 2
 
@@ -126,7 +126,7 @@ def _at(metric: Metric, h: Histogram) -> tuple[Any, Any]:
 
 
 def _valued(metrics: Sequence[Metric], arrays: HistogramArrays, weights: Any) -> Any:
-    return _all_at(metrics, _histogram(arrays, weights, shared=True, coarsened=True))
+    return _all_at(metrics, _histogram(arrays, weights, shared=True, graded=False))
 
 
 def _all_at(metrics: Sequence[Metric], h: Histogram) -> tuple[Any, Any]:
@@ -168,7 +168,7 @@ def _bounding(weighted: bool) -> Callable[..., Any]:
 
     @jax.jit
     def compiled(arrays: HistogramArrays, weights: Any) -> Any:
-        return _binning(_histogram(arrays, weights, shared=True), 0.0 if weighted else 0.5)
+        return _binning(_histogram(arrays, weights, shared=True, graded=False), 0.0 if weighted else 0.5)
 
     return compiled
 
@@ -181,7 +181,6 @@ def _binning(h: Histogram, half: float) -> Any:
 
     n, p = h.negatives, h.positives
     negatives, positives = h.total(n), h.total(p)
-    ties = ratio(h.total(n * p) / 2, negatives * positives)
     alarms, hits = h.above(n), h.above(p)
     reached = hits + alarms
     printed = p * hits / jnp.where(reached > 0, reached, 1.0)
@@ -190,10 +189,12 @@ def _binning(h: Histogram, half: float) -> Any:
     worst = p - alarms * log((before + p) / before)
     small = n + p <= h.spread((negatives + positives) * _SMALL_SHARE)
     up, down = best - printed, printed - worst
-    inside, shift = (h.total(jnp.where(small, part / 2, 0.0)) for part in (up + down, up - down))
-    large = [h.total(jnp.where(small, 0.0, part)) for part in (up, down)]
-    away = inside + jnp.maximum(*large)
-    return jnp.nan_to_num(jnp.stack([ties, ratio(away, positives), ratio(shift, positives)]))
+    halves = (jnp.where(small, part / 2, 0.0) for part in (up + down, up - down))
+    large = (jnp.where(small, 0.0, part) for part in (up, down))
+    ties, inside, shift, above, below = h.totals(n * p, *halves, *large)
+    away = inside + jnp.maximum(above, below)
+    moved = ratio(ties / 2, negatives * positives), ratio(away, positives), ratio(shift, positives)
+    return jnp.nan_to_num(jnp.stack(moved))
 
 
 def bounds(arrays: HistogramArrays, weights: Any, *, weighted: bool) -> Floats:

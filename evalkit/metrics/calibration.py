@@ -163,7 +163,12 @@ def _still(h: Histogram) -> Histogram:
 
     stop = jax.lax.stop_gradient
     still = Histogram(
-        slices=h.slices, starts=h.starts, scores=h.scores, negatives=stop(h.negatives), positives=stop(h.positives)
+        slices=h.slices,
+        starts=h.starts,
+        scores=h.scores,
+        negatives=stop(h.negatives),
+        positives=stop(h.positives),
+        graded=False,
     )
     still.once("log odds", lambda: _log_odds(h))
     return still
@@ -213,8 +218,7 @@ def _step(h: Histogram, intercept: Any, slope: Any) -> tuple[Any, Any]:
     p, q = _both_shares(h.spread(intercept) + h.spread(slope) * x)
     residual = h.positives * q - h.negatives * p
     curvature = jax.lax.stop_gradient(h.weights * p * q)
-    g0, g1 = h.total(residual), h.total(residual * x)
-    a, b, c = h.total(curvature), h.total(curvature * x), h.total(curvature * x * x)
+    g0, g1, a, b, c = h.totals(residual, residual * x, curvature, curvature * x, curvature * x * x)
     determinant = a * c - b * b
     determinant = _above(determinant, 1e-12 * a * c)
     return intercept + ratio(c * g0 - b * g1, determinant), slope + ratio(a * g1 - b * g0, determinant)
@@ -225,7 +229,8 @@ def _both_shares(odds: Any) -> tuple[Any, Any]:
     import jax.numpy as jnp
 
     small = jnp.exp(-jnp.abs(odds))
-    more, less = 1 / (1 + small), small / (1 + small)
+    more = 1 / (1 + small)
+    less = small * more
     return jnp.where(odds >= 0, more, less), jnp.where(odds >= 0, less, more)
 
 
@@ -325,8 +330,8 @@ def _newton(h: Histogram, shift: Any) -> tuple[Any, Any]:
     import jax
 
     p, q = _both_shares(h.spread(shift) + _log_odds(h))
-    excess = h.total(h.positives * q - h.negatives * p)
-    return excess, ratio(excess, jax.lax.stop_gradient(h.total(h.weights * p * q)))
+    excess, curvature = h.totals(h.positives * q - h.negatives * p, jax.lax.stop_gradient(h.weights * p * q))
+    return excess, ratio(excess, curvature)
 
 
 def _shifted(h: Histogram) -> Any:
