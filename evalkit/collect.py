@@ -17,7 +17,7 @@ from evalkit.compilation import scoped
 from evalkit.dense_scores import resolution, score_sums_of
 from evalkit.engines import mesh
 from evalkit.needs import Need, first_called
-from evalkit.score_bins import ScoreBins, sampled
+from evalkit.score_bins import ScoreBins, keys_in_order, sampled
 from evalkit.slicing.cubes import Cube, RollUp
 from evalkit.statistic import Batch, Statistic
 from evalkit.sums import AnySums, FieldSums, ScoreSums
@@ -336,8 +336,8 @@ def sampled_bins(rows: Rows, most: int, *, sparing: bool = False) -> ScoreBins:
     """Returns bins from rows spread evenly over all; see `score_bins.sampled`."""
     score, label = _scored(rows)
     every = max(1, -(-rows.n // SAMPLE_ROWS))
-    keys = score_keys.keys(score[::every], rows.probabilities)
-    return sampled(keys, label[::every], most, str(score.dtype), rows.probabilities, sparing=sparing)
+    keys, labels = keys_in_order(score_keys.keys(score[::every], rows.probabilities), label[::every])
+    return sampled(keys, labels, most, str(score.dtype), rows.probabilities, sparing=sparing)
 
 
 def _scored(rows: Rows) -> tuple[NDArray[Any], NDArray[Any]]:

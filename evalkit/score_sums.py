@@ -258,7 +258,9 @@ class ScoreSums:
         """
         if self.table is not None:
             with ThreadPoolExecutor(_THREADS) as pool:
-                return stacked(list(pool.map(lambda block: block._thinned_table(most), self.blocks(2 * _CACHED_ENTRIES))))
+                return stacked(
+                    list(pool.map(lambda block: block._thinned_table(most), self.blocks(2 * _CACHED_ENTRIES)))
+                )
         if self.groups is None and self.entries > 2 * _CACHED_ENTRIES:
             with ThreadPoolExecutor(_THREADS) as pool:
                 return stacked(list(pool.map(lambda block: block._thinned(most), self.blocks(_CACHED_ENTRIES))))

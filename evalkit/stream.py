@@ -121,9 +121,9 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
     Distinct scores are kept where they may fit the budget; how many there will be is told by the sample.
     """
     rows = known.checked.rows
-    keys, label = known.keys, rows.label
-    if keys is None or label is None or rows.score is None:
+    if known.ordered is None or rows.score is None:
         return None
+    keys, label = known.ordered
     weighted, dtype = rows.weight is not None, str(rows.score.dtype)
     cells = max(known.found.sizes)
     budget = options.budget_bytes
@@ -149,11 +149,12 @@ def _scores(known: Survey, source: Source, options: Options, *, clustered: bool)
 
 def _tie_bound(known: Survey, scores: Resolution) -> float:
     """Returns half the share of pairs of the sample, of a positive and a negative, that fall in one bin."""
-    label = known.checked.rows.label
-    if label is None or known.keys is None:
+    if known.ordered is None:
         return 0.0
-    below = [np.searchsorted(np.sort(known.keys[label == k]), scores.bins.starts[1:]) for k in (0, 1)]
-    counts = np.stack([np.diff(b, prepend=0, append=np.count_nonzero(label == k)) for k, b in enumerate(below)]) * 1.0
+    keys, label = known.ordered
+    edges = np.append(np.searchsorted(keys, scores.bins.starts[1:]), len(keys))
+    rows, positives = edges, np.append(0, np.cumsum(label))[edges]
+    counts = np.stack([np.diff(below, prepend=0) for below in (rows - positives, positives)]) * 1.0
     pairs = counts.sum(1).prod()
     return float((counts[0] * counts[1]).sum() / pairs / 2) if pairs else 0.0
 

@@ -16,6 +16,7 @@ import numpy as np
 from evalkit import score_keys
 from evalkit.errors import DataError
 from evalkit.rows import Checked, Columns, Task, check, kept
+from evalkit.score_bins import keys_in_order
 from evalkit.slicing.cubes import places, together
 from evalkit.slicing.discover import Discovered
 from evalkit.slicing.encode import at_quantiles, columns_of, encode, freeze, most_frequent, numbers
@@ -44,7 +45,7 @@ class Survey:
         cubes: for each cube its dimensions, and the indices of the sets that are sums of its cells.
         found: the values and cells in the sample.
         slices: the slices of each set in the sample.
-        keys: the sample's score keys; None without scores.
+        ordered: the sample's score keys in ascending order, and their labels; None without scores or labels.
         numeric: the columns whose slices are ordered as numbers.
         distinct_share: distinct (cell, score) pairs in the sample as a share of its rows, the largest of the cubes.
     """
@@ -55,7 +56,7 @@ class Survey:
     cubes: tuple[tuple[tuple[Dimension, ...], tuple[int, ...]], ...]
     found: Discovered
     slices: tuple[int, ...]
-    keys: NDArray[Any] | None
+    ordered: tuple[NDArray[np.int64], NDArray[np.int64]] | None
     numeric: frozenset[str]
     distinct_share: float
 
@@ -103,9 +104,10 @@ def survey(
     members = found.cells(coded, checked.rows.n)
     numeric = frozenset(name for name in sliced if source.columns[name].is_numeric())
     slices = {r.slice_set: len(r.keys) for of_cube in found.roll_ups(numeric) for r in of_cube}
-    keys = None
+    keys = ordered = None
     if checked.rows.score is not None:
         keys = score_keys.keys(checked.rows.score, checked.rows.probabilities)
+        ordered = None if checked.rows.label is None else keys_in_order(keys, checked.rows.label)
     return Survey(
         checked=checked,
         labels=_both(values, checked),
@@ -113,7 +115,7 @@ def survey(
         cubes=cubes,
         found=found,
         slices=tuple(slices[index] for index in range(len(frozen))),
-        keys=keys,
+        ordered=ordered,
         numeric=numeric,
         distinct_share=_distinct_share(keys, members),
     )

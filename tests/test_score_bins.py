@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evalkit import kernels, score_keys
-from evalkit.score_bins import TABLE_SIZE, ScoreBins, balanced, folded, highest_key, sampled
+from evalkit.score_bins import TABLE_SIZE, ScoreBins, balanced, folded, highest_key, keys_in_order, sampled
 
 Drawn = tuple[NDArray[Any], NDArray[np.bool_]]
 N = 1 << 17
@@ -65,8 +65,19 @@ SHAPES = [beta, logit_normal, log_odds, rare_events, narrow, near_one, heavy_tai
 
 def bins_of(score: NDArray[Any], label: NDArray[np.bool_], most: int = 8192) -> ScoreBins:
     unit = bool(score.min() >= 0 and score.max() <= 1)
-    keys = score_keys.keys(score, unit)
-    return sampled(keys, label.astype(np.int8), most, str(score.dtype), unit)
+    keys, labels = keys_in_order(score_keys.keys(score, unit), label.astype(np.int8))
+    return sampled(keys, labels, most, str(score.dtype), unit)
+
+
+@pytest.mark.parametrize("highest", [1000, 1 << 63])
+def test_keys_come_in_order_with_their_labels_of_equal_keys_negatives_first(highest: int) -> None:
+    rng = np.random.default_rng(0)
+    keys = np.append(rng.integers(0, 30, 500), highest - 1)
+    labels = rng.integers(0, 2, 501).astype(np.int8)
+    found = keys_in_order(keys, labels)
+    assert list(zip(*(of.tolist() for of in found), strict=True)) == sorted(
+        zip(keys.tolist(), labels.tolist(), strict=True)
+    )
 
 
 def tied_pairs(score: NDArray[Any], label: NDArray[np.bool_], bins: ScoreBins) -> float:
