@@ -7,6 +7,7 @@ PEERS := .venv-peers/bin
 WORKERS ?= 2
 PEERS_EXTRAS := .[beam,tfma]
 ARGS ?=
+CHOSEN := $(if $(LONG),,-m "not $(if $(SLOW),long,slow)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format coverage bench test-peers clean
@@ -19,8 +20,8 @@ setup: .venv/.dev  ## install everything for development into .venv
 demo: .venv/.demo  ## evaluate two models on real data, and write a report
 	$(BIN)/evalkit demo $(ARGS)
 
-test: .venv/.dev  ## run the tests; SLOW=1 runs the slow ones too, ARGS="-k name" chooses
-	$(BIN)/python -m pytest -n $(WORKERS) $(if $(SLOW),,-m "not slow") $(ARGS)
+test: .venv/.dev  ## run the tests; SLOW=1 runs the slow ones too, LONG=1 all of them, ARGS="-k name" chooses
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(CHOSEN) $(ARGS)
 
 check: .venv/.dev  ## lint, formatting, types, layers
 	$(BIN)/ruff check .
@@ -34,7 +35,7 @@ format: .venv/.dev  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 
 coverage: .venv/.dev  ## run the tests and print the lines that none of them reaches
-	$(BIN)/coverage run -m pytest $(if $(SLOW),,-m "not slow") $(ARGS)
+	$(BIN)/coverage run -m pytest $(CHOSEN) $(ARGS)
 	$(BIN)/coverage report
 
 bench: .venv/.dev  ## run every benchmark

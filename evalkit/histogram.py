@@ -36,8 +36,8 @@ class Histogram:
         positives: [entries] float64, summed weights of rows with label 1.
         squares: [entries] float64, summed squared weights of all rows; the counts where there are no weights.
         shared: whether several metrics read it, so that its sums and running sums are best found once.
-        graded: whether gradients may be taken; where not, several sums are taken together, and iterations may start at a
-            coarser histogram.
+        graded: whether gradients may be taken; where not, several sums are taken together, and iterations may start at
+            a coarser histogram.
         by_bin: where every slice has the same scores, those, and what lays values by score out as entries.
     """
 

@@ -249,7 +249,7 @@ def sampled(
 
 def keys_in_order(keys: NDArray[Any], labels: NDArray[Any]) -> tuple[Keys, NDArray[np.int64]]:
     """Returns keys in ascending order, and their labels, of equal keys negatives first; in one sort where both fit."""
-    if len(keys) and -(1 << 62) <= int(keys.min()) and int(keys.max()) < 1 << 62:
+    if len(keys) and int(keys.min()) >= -(1 << 62) and int(keys.max()) < 1 << 62:
         both = np.sort(keys.astype(np.int64) * 2 + labels)
         return both >> 1, both & 1
     order = np.lexsort((labels, keys))

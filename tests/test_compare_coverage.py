@@ -95,9 +95,9 @@ def assert_seldom(shares: dict[str, float], replicates: int) -> None:
         (100, 4000, 0.05, 0.2),
         (100, 4000, 0.1, 0.1),
         (100, 4000, 0.5, 0.2),
-        (300, 3000, 0.1, 0.2),
+        pytest.param(300, 3000, 0.1, 0.2, marks=pytest.mark.long),
         (300, 2000, 0.5, 0.1),
-        (1000, 1000, 0.1, 0.2),
+        pytest.param(1000, 1000, 0.1, 0.2, marks=pytest.mark.long),
     ],
 )
 def test_equal_models_differ_in_at_most_five_percent(rows: int, replicates: int, churn: float, base: float) -> None:
@@ -108,18 +108,21 @@ def test_few_rows_that_all_are_drawn_anew_do_not_mislead_proportions_of_other_ro
     assert_seldom(alarms(equal(8000, 50, 3, churn=1.0), OVERLAPS), 8000)
 
 
-@pytest.mark.parametrize(("rows", "churn"), [(300, 0.1), (300, 1.0), (1000, 0.5)])
+@pytest.mark.parametrize(("rows", "churn"), [(300, 0.1), pytest.param(300, 1.0, marks=pytest.mark.long), (1000, 0.5)])
 def test_equal_models_differ_in_at_most_five_percent_with_weights(rows: int, churn: float) -> None:
     replicates = 600_000 // rows
     assert_seldom(alarms(equal(replicates, rows, 5, churn=churn, weighted=True), ALL, weight="w"), replicates)
 
 
-@pytest.mark.parametrize(("rows", "units", "churn"), [(300, 20, 0.3), (1000, 100, 0.1), (1000, 100, 0.5)])
+@pytest.mark.parametrize(
+    ("rows", "units", "churn"), [(300, 20, 0.3), pytest.param(1000, 100, 0.1, marks=pytest.mark.long), (1000, 100, 0.5)]
+)
 def test_equal_models_differ_in_at_most_five_percent_with_units(rows: int, units: int, churn: float) -> None:
     replicates = 600_000 // rows
     assert_seldom(alarms(equal(replicates, rows, 7, churn=churn, units=units), ALL, unit="unit"), replicates)
 
 
+@pytest.mark.long
 def test_a_paired_bootstrap_errs_in_five_percent() -> None:
     frame = equal(300, 1000, 11, churn=0.3)
     [share] = alarms(frame, ["recall_at_precision@0.4"]).values()
@@ -157,7 +160,7 @@ def different(replicates: int, rows: int, seed: int) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize(("rows", "replicates"), [(300, 2000), (1000, 1000)])
+@pytest.mark.parametrize(("rows", "replicates"), [(300, 2000), pytest.param(1000, 1000, marks=pytest.mark.long)])
 def test_intervals_of_deltas_cover_the_true_difference(rows: int, replicates: int) -> None:
     metrics = ["accuracy@0.3", "recall@0.3", "precision@0.3", "f1@0.3", *OF_SCORES[:4]]
     true, found = (

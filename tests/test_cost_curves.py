@@ -317,7 +317,7 @@ def test_arrays_of_other_rows_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clustered", [False, True], ids=["rows", "units"])
+@pytest.mark.parametrize("clustered", [pytest.param(False, marks=pytest.mark.long), True], ids=["rows", "units"])
 def test_the_bands_of_a_difference_cover(clustered: bool) -> None:
     """1,000 samples of 600 rows (200 units): each band alone in 93-98%, all thresholds together in 93-99%.
 

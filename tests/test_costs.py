@@ -225,7 +225,7 @@ def true_cost(threshold: float, fn: float) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fn", [1, 4, 10])
+@pytest.mark.parametrize("fn", [1, pytest.param(4, marks=pytest.mark.long), 10])
 def test_the_cost_in_sample_flatters_and_the_cross_fitted_one_does_not(fn: int) -> None:
     """400 samples of 500 rows. Means within 3 standard errors; the set holds the best threshold in at least 95%."""
     found = [best_threshold(draw(500, seed), **ROLES, fn=fn) for seed in range(400)]

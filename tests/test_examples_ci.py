@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from evalkit.compilation import cache_folder
+
 ROOT = Path(__file__).resolve().parents[1]
 CI = ROOT / "examples" / "ci"
 OUTCOMES = {"pass": 0, "blocked": 1, "insufficient": 3, "nothing-evaluated": 3}
@@ -82,6 +84,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     commands = Path(sys.executable).parent
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("GITHUB_", "CI_"))}
     environment["PATH"] = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    environment["EVALKIT_CACHE"] = str(cache_folder() or "off")
     environment["XDG_CACHE_HOME"] = str(work / "cache")  # or the gates would count in the developer's own ledger
     return work, subprocess.run(
         ["sh", str(CI / "run.sh"), str(work)], capture_output=True, text=True, env=environment, cwd=work

@@ -129,8 +129,8 @@ def tukey_critical(groups: int, level: float) -> float:
 def _largest(correlation: bytes, size: int) -> Floats:
     """Draws the largest size of jointly normal statistics, in ascending order.
 
-    The root of the correlation is the symmetric one, since there is only one of it: eigenvectors of equal eigenvalues, and so
-    the draws, would differ from machine to machine.
+    The root of the correlation is the symmetric one, since there is only one of it: eigenvectors of equal eigenvalues,
+    and so the draws, would differ from machine to machine.
     """
     matrix = np.frombuffer(correlation).reshape(size, size)
     spread, vectors = np.linalg.eigh(matrix)

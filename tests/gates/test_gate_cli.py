@@ -13,6 +13,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.cli import main
+from evalkit.compilation import cache_folder
 
 RULES = """data: rows.parquet
 label: y
@@ -60,6 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with the rows and the run, and a ledger of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVALKIT_CACHE", str(cache_folder() or "off"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)

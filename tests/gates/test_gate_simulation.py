@@ -121,7 +121,7 @@ def at_least(share: float, replicates: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("churn", [0.05, 0.10])
+@pytest.mark.parametrize("churn", [pytest.param(0.05, marks=pytest.mark.long), 0.10])
 def test_flag_rules_over_50_slices_block_an_equal_candidate_in_at_most_5_percent(churn: float) -> None:
     verdicts = replayed(champion(SLICES * IN_EACH, SLICES), FLAGS, 200, churned(churn))
     told(f"\nequal, 50 slices of 300, churn {churn:.0%}: blocked {share_of(verdicts, 'fail'):.2%} of {len(verdicts)}")
@@ -130,6 +130,7 @@ def test_flag_rules_over_50_slices_block_an_equal_candidate_in_at_most_5_percent
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_flag_rules_over_clustered_rows_block_an_equal_candidate_in_at_most_5_percent() -> None:
     rules = [{**rule, "slices": ["all", "overall"]} for rule in FLAGS]
     verdicts = replayed(champion(SLICES * IN_EACH, SLICES, 100), rules, 200, churned_by_unit(0.10, 100))
@@ -163,7 +164,13 @@ def test_a_certify_rule_with_a_margin_passes_an_equal_candidate_and_not_an_unsaf
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("drop", "least", "most"), [(0.05, 0.25, 0.60), (0.08, 0.70, 1), (0.10, 0.88, 1), (0.15, 0.97, 1)]
+    ("drop", "least", "most"),
+    [
+        pytest.param(0.05, 0.25, 0.60, marks=pytest.mark.long),
+        (0.08, 0.70, 1),
+        pytest.param(0.10, 0.88, 1, marks=pytest.mark.long),
+        pytest.param(0.15, 0.97, 1, marks=pytest.mark.long),
+    ],
 )
 def test_a_drop_in_one_slice_is_caught_as_often_as_documented(drop: float, least: float, most: float) -> None:
     draw = spoiled(0.05, drop, slice(7, None, SLICES))
@@ -174,6 +181,7 @@ def test_a_drop_in_one_slice_is_caught_as_often_as_documented(drop: float, least
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_gate_power_tells_what_simulations_from_outside_find() -> None:
     settings = loaded(FLAGS[:1])[0]
     found = power(champion(SLICES * IN_EACH, SLICES), settings, churn=0.05, drop=0.10, slice="s=7", replicates=100)
