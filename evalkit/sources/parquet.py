@@ -111,22 +111,21 @@ class ParquetPart:
 
         Which ones, and where rows start, the name tells, so that files of the same or like order give different ones.
         """
-        import pyarrow as pa
+        import polars as pl
 
+        chosen = list(dict.fromkeys(columns))
         with _opened(self.file) as plain:
-            schema = pa.schema([plain.schema_arrow.field(name) for name in dict.fromkeys(columns)])
-        text = [
-            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
+            schema = polars_schema(plain.schema_arrow)
+            text = [name for name in chosen if schema[name] == pl.String]
         with _opened(self.file, text) as file:  # texts as codes: few of them are kept
             sizes = {k: file.metadata.row_group(k).num_rows for k in range(self.first, self.last)}
             needed = -(-n * len(sizes) // max(1, self.rows))
-            chosen = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 14), needed), self._start())
-            step = max(1, sum(sizes[k] for k in chosen) // max(n, 1))
-            none = file.schema_arrow.empty_table().select(schema.names)
-            groups = pa.concat_tables([none, *(self._table(file, k, k + 1, schema.names) for k in chosen)])
-            rows = pa.array(range(self._start() % step, groups.num_rows, step), pa.int64())
-            return polars_frame(groups.unify_dictionaries().take(rows).cast(schema))
+            groups = _spread([k for k, rows in sizes.items() if rows], max(1, min(8, n >> 14), needed), self._start())
+            step = max(1, sum(sizes[k] for k in groups) // max(n, 1))
+            frames = [polars_frame(self._table(file, k, k + 1, chosen)) for k in groups]
+            empty = polars_frame(file.schema_arrow.empty_table()).select(chosen)
+            rows = pl.concat([empty, *frames]).gather_every(step, self._start() % step)
+            return rows.with_columns(pl.col(text).cast(pl.String))
 
     def _start(self) -> int:
         return crc32(f"{'/'.join(PurePath(self.file.path).parts[-2:])}:{self.first}".encode())

@@ -125,3 +125,17 @@ def test_the_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
     assert part.fingerprint() == before
     pl.DataFrame({"n": range(11)}).write_parquet(path)
     assert part.fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_a_sample_holds_texts_of_every_kind_as_they_are(kind: pa.DataType, tmp_path: Path) -> None:
+    words = pa.array([None, "a", "b"] * 2000)
+    table = pa.table({"word": words.cast(kind), "many": [[w] for w in words.to_pylist()]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=700)
+    source = open_source(tmp_path / "t.parquet")
+    found = source.sample(["word", "many"], 600)
+    assert dict(found.schema) == dict(source.columns)
+    assert found["word"].cast(pl.String).to_list() == found["many"].list.first().to_list()
+    assert found["word"].n_unique() == 3
