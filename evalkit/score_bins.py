@@ -330,8 +330,10 @@ def _distinct(keys: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Keys, F
     if weights is None:
         held = np.sort(keys)
     else:
-        order = np.argsort(keys, kind="stable")
-        held, weights = keys[order], weights[order].astype(np.float64)
+        held, weights = keys, weights.astype(np.float64)
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            held, weights = keys[order], weights[order]
     starts = np.flatnonzero(np.concatenate([[True], held[1:] != held[:-1]]))
     mass = np.diff(np.append(starts, len(held))) if weights is None else np.add.reduceat(weights, starts)
     return held[starts].astype(np.int64), mass / mass.sum()

@@ -18,12 +18,12 @@ _LONGEST_RUN = 64
 
 
 def padded_bins(bins: int) -> int:
-    """Returns the next of four widths in each octave, so that few functions are compiled.
+    """Returns the next of eight widths in each octave, so that few functions are compiled.
 
     >>> padded_bins(12_083), padded_bins(300)
     (12288, 320)
     """
-    unit = padded(bins, 1 << 8) // 8
+    unit = padded(bins, 1 << 8) // 16
     return -(-bins // unit) * unit
 
 

@@ -104,10 +104,7 @@ def survey(
     members = found.cells(coded, checked.rows.n)
     numeric = frozenset(name for name in sliced if source.columns[name].is_numeric())
     slices = {r.slice_set: len(r.keys) for of_cube in found.roll_ups(numeric) for r in of_cube}
-    keys = ordered = None
-    if checked.rows.score is not None:
-        keys = score_keys.keys(checked.rows.score, checked.rows.probabilities)
-        ordered = None if checked.rows.label is None else keys_in_order(keys, checked.rows.label)
+    share, ordered = _told_by_scores(checked, members)
     return Survey(
         checked=checked,
         labels=_both(values, checked),
@@ -117,14 +114,26 @@ def survey(
         slices=tuple(slices[index] for index in range(len(frozen))),
         ordered=ordered,
         numeric=numeric,
-        distinct_share=_distinct_share(keys, members),
+        distinct_share=share,
     )
 
 
-def _distinct_share(keys: Any, members: Sequence[tuple[NDArray[np.int32], Any]]) -> float:
+def _told_by_scores(
+    checked: Checked, members: Sequence[tuple[NDArray[np.int32], Any]]
+) -> tuple[float, tuple[NDArray[np.int64], NDArray[np.int64]] | None]:
+    """Returns the share of distinct scores, and keys and labels in order; two sorts, side by side."""
+    rows = checked.rows
+    if rows.score is None:
+        return 0.0, None
+    keys = score_keys.keys(rows.score, rows.probabilities)
+    with ThreadPoolExecutor(1) as pool:
+        share = pool.submit(_distinct_share, keys, members)
+        ordered = None if rows.label is None else keys_in_order(keys, rows.label)
+        return share.result(), ordered
+
+
+def _distinct_share(keys: NDArray[Any], members: Sequence[tuple[NDArray[np.int32], Any]]) -> float:
     """Returns the share of distinct pairs of a cell and a key, told apart by a hash."""
-    if keys is None:
-        return 0.0
     shares = []
     for cells, of_rows in members:
         key = keys if of_rows is None else keys[of_rows]
