@@ -36,10 +36,18 @@ def read(data: Any, columns: Sequence[str] | None = None) -> pl.DataFrame:
 
     try:
         return _read(data, scan(data, columns), columns)
-    except DataError as error:  # files of different types; read part by part they are made alike
-        if not isinstance(error.__cause__, pl.exceptions.SchemaError) or isinstance(data, Source):
+    except DataError as error:  # part by part, unlike files are made alike, and a damaged one is named
+        unlike = isinstance(error.__cause__, pl.exceptions.SchemaError)
+        damaged = isinstance(error.__cause__, pl.exceptions.PolarsError | OSError) and _several_files(data)
+        if isinstance(data, Source) or not (unlike or damaged):
             raise
         return _read(data, _collected(open_source(data), columns), columns)
+
+
+def _several_files(data: Any) -> bool:
+    paths = [data] if isinstance(data, str | Path) else data
+    named = isinstance(paths, list | tuple) and all(isinstance(path, str | Path) for path in paths)
+    return named and not is_database(data) and len(files.find(paths)) > 1
 
 
 def _read(data: Any, lazy: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:

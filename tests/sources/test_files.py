@@ -214,3 +214,14 @@ def test_files_of_two_kinds_are_refused_by_one_of_each(tmp_path: Path) -> None:
         write(ROWS, tmp_path / name)
     with pytest.raises(DataError, match=r"of one kind, but there are \S*1\.csv, \S*3\.parquet; name"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_of_few_rows_too_the_file_that_is_damaged_is_named(kind: str, listed: bool, tmp_path: Path) -> None:
+    good, bad = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
+    rows = pl.DataFrame({"n": range(100)})
+    rows.write_parquet(good) if kind == "parquet" else rows.write_ipc(good)
+    bad.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(DataError, match=rf"^Cannot read .*b\.{kind}: .+"):
+        read([str(good), str(bad)] if listed else str(tmp_path))
